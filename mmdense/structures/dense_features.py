@@ -1,0 +1,61 @@
+"""The one value that necks and heads hand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from mmdense.utils import ShapeError
+
+
+@dataclass
+class DenseFeatures:
+    """Features on their way from the backbone to the heads.
+
+    A neck takes one and returns one, so necks of different papers chain.
+
+    Attributes:
+        shared (tuple[Tensor, ...]): Maps ``(B, C_i, H_i, W_i)``, fine to coarse.
+        per_task (dict): Task name to its own map, or tuple of maps.
+        intermediate (dict): Task name to the list of logits ``(B, D, h, w)`` that
+            deep supervision trains.
+        losses (dict): Name to a scalar that a part wants added to the loss.
+        backbone (tuple[Tensor, ...]): The maps as the backbone gave them; necks
+            leave them alone. Empty if the features were made by hand.
+        image_size (tuple[int, int] | None): Height and width of the network input.
+            Decides ``align_corners`` once per forward pass (odd width: DeepLab's
+            n*32+1 convention).
+    """
+
+    shared: tuple[Tensor, ...] = ()
+    per_task: dict[str, Any] = field(default_factory=dict)
+    intermediate: dict[str, list[Tensor]] = field(default_factory=dict)
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    backbone: tuple[Tensor, ...] = ()
+    image_size: tuple[int, int] | None = None
+
+    @property
+    def align_corners(self) -> bool:
+        """Whether bilinear resizing aligns corners: the input width is odd."""
+        return self.image_size is not None and self.image_size[1] % 2 == 1
+
+    def maps_for(self, task: str) -> tuple[Tensor, ...]:
+        """The maps a head of ``task`` reads: its own if a neck made some, else the shared ones.
+
+        Raises:
+            ShapeError: If there is neither.
+        """
+        own = self.per_task.get(task)
+        if own is not None:
+            return own if isinstance(own, tuple) else (own,)
+        if not self.shared:
+            raise ShapeError(
+                f"DenseFeatures holds no map for task '{task}': `shared` is empty and "
+                f'`per_task` has {sorted(self.per_task)}. Check the `neck` list of the model.')
+        return self.shared
+
+    def replace(self, **changes: Any) -> DenseFeatures:
+        """A copy with some attributes exchanged; the rest is shared, not copied."""
+        return replace(self, **changes)
