@@ -1,0 +1,114 @@
+"""Depth in metres."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmdense.registry import TASKS
+from mmdense.utils import DataError
+
+from .base import Array, BaseTask
+
+
+@TASKS.register_module()
+class Depth(BaseTask):
+    """Depth in metres along the optical axis (not along the ray); 0 is unknown.
+
+    A pixel is valid if ``min_depth < gt < max_depth`` and finite. A mirrored picture
+    has mirrored depth; a picture enlarged s times at fixed intrinsics has depth / s.
+    Headline: RMSE pooled over all pixels.
+
+    Args:
+        min_depth (float): Lower end of the valid range, metres.
+        max_depth (float): Upper end, metres.
+        activation (str): How a head's raw channel becomes metres: ``'softplus'``
+            (unbounded, > 0), ``'sigmoid'`` (inside the range) or ``'identity'``.
+        losses, metrics: As in :class:`BaseTask`.
+
+    Raises:
+        ValueError: If ``min_depth >= max_depth``, if ``min_depth < 0``, or if
+            ``activation`` is unknown.
+    """
+
+    key = 'depth'
+    field = 'depth_map'
+    headline = 'rmse'
+    higher_is_better = False
+    ignore_value = 0.0
+    dtype = np.float32
+    default_losses = (dict(type='MaskedL1Loss'),)
+
+    def __init__(
+        self,
+        min_depth: float = 1e-3,
+        max_depth: float = 10.0,
+        activation: str = 'softplus',
+        losses: Sequence[Mapping[str, Any]] | None = None,
+        metrics: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(losses, metrics)
+        if not 0 <= min_depth < max_depth:
+            raise ValueError(
+                f"tasks['depth']: the range min_depth={min_depth}, max_depth={max_depth} is empty "
+                'or negative; need 0 <= min_depth < max_depth in metres, for example 0.001 and 10.')
+        if activation not in ('softplus', 'sigmoid', 'identity'):
+            raise ValueError(f"tasks['depth'].activation is {activation!r}; choose 'softplus', "
+                             "'sigmoid' or 'identity'.")
+        self.min_depth = min_depth
+        self.max_depth = max_depth
+        self.activation = activation
+
+    @property
+    def num_channels(self) -> int:
+        return 1
+
+    def zoom(self, gt: Array, factor: float) -> Array:
+        return gt / np.float32(factor)
+
+    def valid(self, gt: Array) -> Array:
+        # Written as a positive test so that NaN is invalid too.
+        return (gt > self.min_depth) & (gt < self.max_depth)
+
+    def valid_mask(self, target: Tensor) -> Tensor:
+        return (target > self.min_depth) & (target < self.max_depth)
+
+    def check(self, gt: Array, where: str) -> Array:
+        if np.isnan(gt).any() or (gt < 0).any():
+            raise DataError(
+                f"{where}: ground truth of task 'depth' holds NaN or negative values (minimum "
+                f'{np.nanmin(gt) if np.isfinite(gt).any() else "none"}); it must be metres with 0 '
+                'for unknown.')
+        return super().check(gt, where)
+
+    def activate(self, logits: Tensor) -> Tensor:
+        if self.activation == 'softplus':
+            return torch.nn.functional.softplus(logits)
+        if self.activation == 'sigmoid':
+            return self.min_depth + (self.max_depth - self.min_depth) * logits.sigmoid()
+        return logits
+
+    def decode(self, pred: Tensor) -> Tensor:
+        return pred.clamp(self.min_depth, self.max_depth)
+
+    def default_metrics(self) -> list[dict[str, Any]]:
+        return [dict(type='DepthMetric', min_depth=self.min_depth, max_depth=self.max_depth)]
+
+    def best_constant(self, maps: Sequence[Array]) -> Array:
+        values = np.concatenate([m[self.valid(m)] for m in maps]).astype(np.float64)
+        return np.asarray([values.mean()], dtype=self.dtype)
+
+    def colorize(self, value: Array, reference: Array | None = None) -> Array:
+        reference = value if reference is None else reference
+        known = reference[self.valid(reference)]
+        low, high = np.percentile(known, (1, 99)) if known.size else (self.min_depth, self.max_depth)
+        scaled = np.clip((value - low) / max(high - low, 1e-6), 0, 1)
+        picture = cv2.applyColorMap((255 * (1 - scaled)).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        picture[value <= 0] = 0
+        return picture

@@ -1,0 +1,100 @@
+"""Surface normals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmdense.registry import TASKS
+from mmdense.utils import DataError
+
+from .base import Array, BaseTask
+
+
+@TASKS.register_module()
+class Normal(BaseTask):
+    """Unit surface normals in the camera frame; the zero vector is unknown.
+
+    Axes: x to the right, y up, z towards the camera, so visible surfaces have a normal
+    that faces the camera. A mirrored picture negates x and nothing else; a
+    counter-clockwise in-plane rotation turns (x, y) the same way; zooming changes
+    nothing. Headline: mean angular error in degrees, pooled over all pixels.
+    """
+
+    key = 'normal'
+    aliases = ('normals', 'surface_normals')
+    field = 'normal'
+    headline = 'mean'
+    higher_is_better = False
+    gt_channels = 3
+    ignore_value = 0.0
+    dtype = np.float32
+    default_losses = (dict(type='MaskedL1Loss'),)
+
+    @property
+    def num_channels(self) -> int:
+        return 3
+
+    def flip(self, gt: Array) -> Array:
+        mirrored = super().flip(gt)
+        mirrored[..., 0] *= -1
+        return mirrored
+
+    def rotate(self, gt: Array, angle: float) -> Array:
+        cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+        turned = gt.copy()
+        turned[..., 0] = cos * gt[..., 0] - sin * gt[..., 1]
+        turned[..., 1] = sin * gt[..., 0] + cos * gt[..., 1]
+        return turned
+
+    def renormalize(self, gt: Array, valid: Array) -> Array:
+        length = np.linalg.norm(gt, axis=-1, keepdims=True)
+        return np.where(valid[..., None] & (length > 1e-6), gt / np.maximum(length, 1e-6),
+                        0).astype(self.dtype)
+
+    def valid(self, gt: Array) -> Array:
+        return (gt != 0).any(axis=-1)
+
+    def valid_mask(self, target: Tensor) -> Tensor:
+        return (target != 0).any(dim=1, keepdim=True)
+
+    def check(self, gt: Array, where: str) -> Array:
+        gt = super().check(gt, where)
+        if not np.isfinite(gt).all():
+            raise DataError(f"{where}: ground truth of task 'normal' holds NaN or infinite values; "
+                            'it must be unit vectors with the zero vector for unknown.')
+        return gt
+
+    def activate(self, logits: Tensor) -> Tensor:
+        # fp32: a half-precision norm of small vectors underflows.
+        return F.normalize(logits.float(), dim=1, eps=1e-6)
+
+    def decode(self, pred: Tensor) -> Tensor:
+        return F.normalize(pred.float(), dim=1, eps=1e-6)
+
+    def default_metrics(self) -> list[dict[str, Any]]:
+        return [dict(type='NormalMetric')]
+
+    def best_constant(self, maps: Sequence[Array]) -> Array:
+        """The direction of least mean angle: a geometric median on the sphere (Weiszfeld steps)."""
+        normals = np.concatenate([m[self.valid(m)] for m in maps]).astype(np.float64)
+        best = normals.mean(axis=0)
+        best /= np.linalg.norm(best)
+        for _ in range(100):
+            # d(angle)/d(best) = -n / sin(angle), so the fixed point weighs by 1 / sin.
+            sine = np.sqrt(np.maximum(1 - (normals @ best) ** 2, 1e-4))
+            step = (normals / sine[:, None]).mean(axis=0)
+            step /= np.linalg.norm(step)
+            moved, best = np.linalg.norm(step - best), step
+            if moved < 1e-6:
+                break
+        return best.astype(self.dtype)
+
+    def colorize(self, value: Array, reference: Array | None = None) -> Array:
+        picture = np.rint((np.clip(value, -1, 1) + 1) * 127.5).astype(np.uint8)
+        picture[~self.valid(value)] = 0
+        return picture

@@ -1,0 +1,37 @@
+"""Human part segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmdense.registry import TASKS
+
+from .labels import LabelTask
+
+PART_CLASSES = ('background', 'head', 'torso', 'upper arm', 'lower arm', 'upper leg', 'lower leg')
+
+
+@TASKS.register_module()
+class Part(LabelTask):
+    """Human parts: background and six parts per pixel, uint8, 255 unknown.
+
+    A picture without a person holds no information about parts: data sets mark it
+    255 throughout. Loss, map and headline as semantic segmentation.
+    """
+
+    key = 'part'
+    aliases = ('parts', 'human_parts')
+    field = 'part'
+
+    def __init__(
+        self,
+        num_classes: int = 7,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        losses: Sequence[Mapping[str, Any]] | None = None,
+        metrics: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        if classes is None and num_classes == len(PART_CLASSES):
+            classes = PART_CLASSES
+        super().__init__(num_classes, classes, palette, losses, metrics)
