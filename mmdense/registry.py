@@ -24,43 +24,50 @@ from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
 from mmengine.registry import Registry
 
 TASKS = Registry('task', scope='mmdense', locations=['mmdense.tasks'])
-BALANCERS = Registry(
-    'balancer', scope='mmdense', locations=['mmdense.models.balancers'])
+BALANCERS = Registry('balancer', scope='mmdense', locations=['mmdense.models.balancers'])
 
-MODELS = Registry(
-    'model', parent=MMENGINE_MODELS, scope='mmdense', locations=['mmdense.models'])
+MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmdense', locations=['mmdense.models'])
 DATASETS = Registry(
-    'dataset', parent=MMENGINE_DATASETS, scope='mmdense',
-    locations=['mmdense.datasets'])
+    'dataset', parent=MMENGINE_DATASETS, scope='mmdense', locations=['mmdense.datasets']
+)
 DATA_SAMPLERS = Registry(
-    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmdense',
-    locations=['mmdense.datasets'])
+    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmdense', locations=['mmdense.datasets']
+)
 TRANSFORMS = Registry(
-    'transform', parent=MMENGINE_TRANSFORMS, scope='mmdense',
-    locations=['mmdense.datasets.transforms'])
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
+    scope='mmdense',
+    locations=['mmdense.datasets.transforms'],
+)
 METRICS = Registry(
-    'metric', parent=MMENGINE_METRICS, scope='mmdense',
-    locations=['mmdense.evaluation'])
+    'metric', parent=MMENGINE_METRICS, scope='mmdense', locations=['mmdense.evaluation']
+)
 EVALUATORS = Registry(
-    'evaluator', parent=MMENGINE_EVALUATORS, scope='mmdense',
-    locations=['mmdense.evaluation'])
-HOOKS = Registry(
-    'hook', parent=MMENGINE_HOOKS, scope='mmdense',
-    locations=['mmdense.engine.hooks'])
-LOOPS = Registry(
-    'loop', parent=MMENGINE_LOOPS, scope='mmdense', locations=['mmdense.engine'])
+    'evaluator', parent=MMENGINE_EVALUATORS, scope='mmdense', locations=['mmdense.evaluation']
+)
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmdense', locations=['mmdense.engine.hooks'])
+LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope='mmdense', locations=['mmdense.engine'])
 OPTIM_WRAPPERS = Registry(
-    'optim wrapper', parent=MMENGINE_OPTIM_WRAPPERS, scope='mmdense',
-    locations=['mmdense.engine.optim_wrappers'])
+    'optim wrapper',
+    parent=MMENGINE_OPTIM_WRAPPERS,
+    scope='mmdense',
+    locations=['mmdense.engine.optim_wrappers'],
+)
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optim wrapper constructor', parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
-    scope='mmdense', locations=['mmdense.engine.optim_wrappers'])
+    'optim wrapper constructor',
+    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
+    scope='mmdense',
+    locations=['mmdense.engine.optim_wrappers'],
+)
 PARAM_SCHEDULERS = Registry(
-    'parameter scheduler', parent=MMENGINE_PARAM_SCHEDULERS, scope='mmdense',
-    locations=['mmdense.engine'])
+    'parameter scheduler',
+    parent=MMENGINE_PARAM_SCHEDULERS,
+    scope='mmdense',
+    locations=['mmdense.engine'],
+)
 VISUALIZERS = Registry(
-    'visualizer', parent=MMENGINE_VISUALIZERS, scope='mmdense',
-    locations=['mmdense.visualization'])
+    'visualizer', parent=MMENGINE_VISUALIZERS, scope='mmdense', locations=['mmdense.visualization']
+)
 INFERENCERS = Registry(
-    'inferencer', parent=MMENGINE_INFERENCERS, scope='mmdense',
-    locations=['mmdense.apis'])
+    'inferencer', parent=MMENGINE_INFERENCERS, scope='mmdense', locations=['mmdense.apis']
+)

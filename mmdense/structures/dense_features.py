@@ -53,7 +53,8 @@ class DenseFeatures:
         if not self.shared:
             raise ShapeError(
                 f"DenseFeatures holds no map for task '{task}': `shared` is empty and "
-                f'`per_task` has {sorted(self.per_task)}. Check the `neck` list of the model.')
+                f'`per_task` has {sorted(self.per_task)}. Check the `neck` list of the model.'
+            )
         return self.shared
 
     def replace(self, **changes: Any) -> DenseFeatures:

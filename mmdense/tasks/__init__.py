@@ -11,6 +11,14 @@ from .saliency import Saliency
 from .semseg import SemSeg
 
 __all__ = [
-    'BaseTask', 'BinaryTask', 'Boundary', 'Depth', 'LabelTask', 'Normal', 'Part', 'Saliency',
-    'SemSeg', 'build_tasks'
+    'BaseTask',
+    'BinaryTask',
+    'Boundary',
+    'Depth',
+    'LabelTask',
+    'Normal',
+    'Part',
+    'Saliency',
+    'SemSeg',
+    'build_tasks',
 ]

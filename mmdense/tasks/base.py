@@ -114,7 +114,8 @@ class BaseTask(ABC):
         if gt.ndim != ndim or (ndim == 3 and gt.shape[2] != self.gt_channels):
             want = '(H, W)' if ndim == 2 else f'(H, W, {self.gt_channels})'
             raise DataError(
-                f"{where}: ground truth of task '{self.key}' has shape {gt.shape}, expected {want}.")
+                f"{where}: ground truth of task '{self.key}' has shape {gt.shape}, expected {want}."
+            )
         return gt.astype(self.dtype, copy=False)
 
     def to_tensor(self, gt: Array) -> Tensor:
@@ -189,15 +190,18 @@ def build_tasks(cfg: Mapping[str, Any]) -> dict[str, BaseTask]:
         ValueError: If ``cfg`` is empty or names one task twice.
     """
     if not cfg:
-        raise ValueError('`tasks` is empty: name at least one task, for example '
-                         "tasks = dict(depth=dict(type='Depth')).")
+        raise ValueError(
+            '`tasks` is empty: name at least one task, for example '
+            "tasks = dict(depth=dict(type='Depth'))."
+        )
     tasks: dict[str, BaseTask] = {}
     for name, value in cfg.items():
         task = value if isinstance(value, BaseTask) else TASKS.build(dict(value))
         if name not in (task.key, *task.aliases):
             raise KeyError(
                 f"tasks['{name}'] is a {type(task).__name__}, whose name is '{task.key}'. "
-                f"{suggest(name, (task.key, *task.aliases))} Rename the entry.")
+                f'{suggest(name, (task.key, *task.aliases))} Rename the entry.'
+            )
         if task.key in tasks:
             raise ValueError(f"`tasks` names '{task.key}' twice (once as '{name}').")
         tasks[task.key] = task
@@ -210,4 +214,5 @@ def check_same_size(key: str, pred: Tensor, target: Tensor) -> None:
         raise ShapeError(
             f"Task '{key}': prediction {tuple(pred.shape)} and ground truth "
             f'{tuple(target.shape)} differ in batch or size (layout BDHW). Resize the '
-            'prediction to the ground truth before the loss.')
+            'prediction to the ground truth before the loss.'
+        )

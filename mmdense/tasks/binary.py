@@ -31,7 +31,8 @@ class BinaryTask(BaseTask):
         if bad.any():
             raise DataError(
                 f"{where}: ground truth of task '{self.key}' holds {np.unique(gt[bad])[:8].tolist()}; "
-                'allowed are 0, 1 and 255 (unknown).')
+                'allowed are 0, 1 and 255 (unknown).'
+            )
         return super().check(gt, where)
 
     def decode(self, pred: Tensor) -> Tensor:

@@ -56,10 +56,13 @@ class Depth(BaseTask):
         if not 0 <= min_depth < max_depth:
             raise ValueError(
                 f"tasks['depth']: the range min_depth={min_depth}, max_depth={max_depth} is empty "
-                'or negative; need 0 <= min_depth < max_depth in metres, for example 0.001 and 10.')
+                'or negative; need 0 <= min_depth < max_depth in metres, for example 0.001 and 10.'
+            )
         if activation not in ('softplus', 'sigmoid', 'identity'):
-            raise ValueError(f"tasks['depth'].activation is {activation!r}; choose 'softplus', "
-                             "'sigmoid' or 'identity'.")
+            raise ValueError(
+                f"tasks['depth'].activation is {activation!r}; choose 'softplus', "
+                "'sigmoid' or 'identity'."
+            )
         self.min_depth = min_depth
         self.max_depth = max_depth
         self.activation = activation
@@ -83,7 +86,8 @@ class Depth(BaseTask):
             raise DataError(
                 f"{where}: ground truth of task 'depth' holds NaN or negative values (minimum "
                 f'{np.nanmin(gt) if np.isfinite(gt).any() else "none"}); it must be metres with 0 '
-                'for unknown.')
+                'for unknown.'
+            )
         return super().check(gt, where)
 
     def activate(self, logits: Tensor) -> Tensor:
@@ -106,7 +110,9 @@ class Depth(BaseTask):
     def colorize(self, value: Array, reference: Array | None = None) -> Array:
         reference = value if reference is None else reference
         known = reference[self.valid(reference)]
-        low, high = np.percentile(known, (1, 99)) if known.size else (self.min_depth, self.max_depth)
+        low, high = (
+            np.percentile(known, (1, 99)) if known.size else (self.min_depth, self.max_depth)
+        )
         scaled = np.clip((value - low) / max(high - low, 1e-6), 0, 1)
         picture = cv2.applyColorMap((255 * (1 - scaled)).astype(np.uint8), cv2.COLORMAP_INFERNO)
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)

@@ -60,16 +60,21 @@ class LabelTask(BaseTask):
         super().__init__(losses, metrics)
         where = f"tasks['{self.key}']"
         if not 2 <= num_classes <= 255:
-            raise ValueError(f'{where}.num_classes is {num_classes}; labels are uint8 with 255 '
-                             'unknown, so it must be 2 to 255.')
+            raise ValueError(
+                f'{where}.num_classes is {num_classes}; labels are uint8 with 255 '
+                'unknown, so it must be 2 to 255.'
+            )
         for name, value in (('classes', classes), ('palette', palette)):
             if value is not None and len(value) != num_classes:
-                raise ValueError(f'{where}.{name} has {len(value)} entries for num_classes='
-                                 f'{num_classes}; give one each.')
+                raise ValueError(
+                    f'{where}.{name} has {len(value)} entries for num_classes='
+                    f'{num_classes}; give one each.'
+                )
         self.num_classes = num_classes
         self.classes = tuple(classes) if classes else tuple(map(str, range(num_classes)))
-        self.palette = class_palette(num_classes) if palette is None else np.asarray(
-            palette, dtype=np.uint8)
+        self.palette = (
+            class_palette(num_classes) if palette is None else np.asarray(palette, dtype=np.uint8)
+        )
 
     @property
     def num_channels(self) -> int:
@@ -84,7 +89,8 @@ class LabelTask(BaseTask):
             raise DataError(
                 f"{where}: ground truth of task '{self.key}' holds the labels "
                 f'{np.unique(gt[bad])[:8].tolist()}; allowed are 0..{self.num_classes - 1} and 255 '
-                f'(unknown). Check num_classes={self.num_classes} or the converter.')
+                f'(unknown). Check num_classes={self.num_classes} or the converter.'
+            )
         return super().check(gt, where)
 
     def decode(self, pred: Tensor) -> Tensor:
@@ -100,5 +106,5 @@ class LabelTask(BaseTask):
 
     def colorize(self, value: Array, reference: Array | None = None) -> Array:
         table = np.zeros((256, 3), np.uint8)
-        table[:self.num_classes] = self.palette
+        table[: self.num_classes] = self.palette
         return table[value.astype(np.uint8)]

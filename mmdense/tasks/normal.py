@@ -53,8 +53,9 @@ class Normal(BaseTask):
 
     def renormalize(self, gt: Array, valid: Array) -> Array:
         length = np.linalg.norm(gt, axis=-1, keepdims=True)
-        return np.where(valid[..., None] & (length > 1e-6), gt / np.maximum(length, 1e-6),
-                        0).astype(self.dtype)
+        return np.where(
+            valid[..., None] & (length > 1e-6), gt / np.maximum(length, 1e-6), 0
+        ).astype(self.dtype)
 
     def valid(self, gt: Array) -> Array:
         return (gt != 0).any(axis=-1)
@@ -65,8 +66,10 @@ class Normal(BaseTask):
     def check(self, gt: Array, where: str) -> Array:
         gt = super().check(gt, where)
         if not np.isfinite(gt).all():
-            raise DataError(f"{where}: ground truth of task 'normal' holds NaN or infinite values; "
-                            'it must be unit vectors with the zero vector for unknown.')
+            raise DataError(
+                f"{where}: ground truth of task 'normal' holds NaN or infinite values; "
+                'it must be unit vectors with the zero vector for unknown.'
+            )
         return gt
 
     def activate(self, logits: Tensor) -> Tensor:

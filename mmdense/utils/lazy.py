@@ -25,4 +25,5 @@ def require(module: str, asked_by: str, install: str) -> ModuleType:
         raise MissingDependencyError(
             f'{asked_by} needs `{module}`, which does not load here '
             f'({type(error).__name__}: {error}). Install it with `{install}`, or run '
-            '`python tools/doctor.py` to see what works.') from error
+            '`python tools/doctor.py` to see what works.'
+        ) from error
