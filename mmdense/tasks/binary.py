@@ -30,7 +30,8 @@ class BinaryTask(BaseTask):
         bad = ~np.isin(gt, (0, 1, self.ignore_value))
         if bad.any():
             raise DataError(
-                f"{where}: ground truth of task '{self.key}' holds {np.unique(gt[bad])[:8].tolist()}; "
+                f"{where}: ground truth of task '{self.key}' holds "
+                f'{np.unique(gt[bad])[:8].tolist()}; '
                 'allowed are 0, 1 and 255 (unknown).'
             )
         return super().check(gt, where)
