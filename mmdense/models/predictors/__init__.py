@@ -1,0 +1,5 @@
+"""The model and its wrappers."""
+
+from .dense_predictor import DensePredictor
+
+__all__ = ['DensePredictor']

@@ -1,0 +1,254 @@
+"""The model: one backbone, a chain of necks, one head per task."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_reduce, get_world_size
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmdense.registry import BALANCERS, MODELS
+from mmdense.structures import DenseDataSample, DenseFeatures
+from mmdense.structures.ground_truth import collate_gt
+from mmdense.tasks import BaseTask, build_tasks
+from mmdense.utils import suggest
+
+
+@MODELS.register_module()
+class DensePredictor(BaseModel):
+    """Predicts several dense maps of a picture.
+
+    ``image -> backbone -> neck, neck, ... -> head per task -> task.loss / task.decode``.
+    Losses stay per task until :meth:`parse_losses`, where the balancer makes one scalar
+    of them.
+
+    Args:
+        tasks (Mapping): Task name to config; the one list that data set, model,
+            evaluator and visualiser share.
+        backbone (dict): Config of the backbone, a module from ``(B, 3, H, W)`` to a
+            tuple of maps, fine to coarse.
+        heads (Mapping): Task name to the config of its head.
+        neck (dict | Sequence[dict] | None): Necks in order. A neck whose
+            ``takes_features`` is True maps ``DenseFeatures`` to ``DenseFeatures``; any
+            other is called with the shared tuple of maps (mmseg's and mmdet's necks).
+        balancer (dict | None): Config of the loss balancer. None: ``FixedWeights``.
+        data_preprocessor (dict | None): Config of the preprocessor. None:
+            ``DenseDataPreprocessor`` with its defaults.
+        test_cfg (dict | None): ``resize`` (bool): whether predictions are brought to
+            ``ori_shape``, the size of the picture on disk. Defaults to True.
+        init_cfg (dict | None): Initialisation config of mmengine.
+
+    Shape:
+        - inputs: ``(B, 3, H, W)``, normalised RGB.
+        - predictions: per picture and task ``(D, H, W)``, in ``data_sample.pred(task)``.
+
+    Raises:
+        KeyError: If ``heads`` and ``tasks`` name different tasks.
+        ValueError: If ``test_cfg`` has an unknown key.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Any],
+        backbone: dict[str, Any],
+        heads: Mapping[str, dict[str, Any]],
+        neck: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+        balancer: dict[str, Any] | None = None,
+        data_preprocessor: dict[str, Any] | None = None,
+        test_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        built_tasks = build_tasks(tasks)
+        preprocessor = dict(data_preprocessor or dict(type='DenseDataPreprocessor'))
+        if not isinstance(data_preprocessor, nn.Module):
+            preprocessor.setdefault('tasks', built_tasks)
+            data_preprocessor = preprocessor
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.tasks = built_tasks
+        self.test_cfg = dict(resize=True)
+        for key, value in (test_cfg or {}).items():
+            if key not in self.test_cfg:
+                raise ValueError(f"model.test_cfg['{key}']: {suggest(key, self.test_cfg)}")
+            self.test_cfg[key] = value
+        self.backbone = MODELS.build(backbone)
+        necks = [neck] if isinstance(neck, Mapping) else (neck or [])
+        self.neck = nn.ModuleList(MODELS.build(cfg) for cfg in necks)
+        self.heads = self._build_heads(heads)
+        self.balancer = BALANCERS.build(balancer or dict(type='FixedWeights'))
+
+    def _build_heads(self, heads: Mapping[str, dict[str, Any]]) -> nn.ModuleDict:
+        by_name = {name: task for task in self.tasks.values() for name in (task.key, *task.aliases)}
+        built: dict[str, nn.Module] = {}
+        for name, cfg in heads.items():
+            if name not in by_name:
+                raise KeyError(
+                    f"model.heads['{name}'] has no task of that name in `tasks`. "
+                    f'{suggest(name, self.tasks)} Add the task or remove the head.'
+                )
+            task = by_name[name]
+            built[task.key] = MODELS.build(cfg, default_args=dict(task=task))
+        missing = [key for key in self.tasks if key not in built]
+        if missing:
+            raise KeyError(
+                f'model.heads lacks a head for {missing}: every task of `tasks` needs one. '
+                'Add a head or drop the task.'
+            )
+        return nn.ModuleDict({key: built[key] for key in self.tasks})
+
+    def extract_feat(self, inputs: Tensor) -> DenseFeatures:
+        """Features after the last neck."""
+        maps = tuple(self.backbone(inputs))
+        feats = DenseFeatures(shared=maps, backbone=maps, image_size=tuple(inputs.shape[-2:]))
+        for neck in self.neck:
+            if getattr(neck, 'takes_features', False):
+                feats = neck(feats)
+            else:
+                feats = feats.replace(shared=tuple(neck(feats.shared)))
+        return feats
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[DenseDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> dict[str, Tensor] | list[DenseDataSample]:
+        """Run the model.
+
+        Args:
+            inputs (Tensor): ``(B, 3, H, W)``, normalised RGB.
+            data_samples (list | None): One sample per picture; needed by ``'loss'``.
+            mode (str): ``'tensor'``: task key to the prediction ``(B, D, H, W)`` before
+                decoding (for export and profiling). ``'predict'``: the samples with
+                predictions. ``'loss'``: named losses.
+        """
+        if mode == 'loss':
+            if not data_samples:
+                raise ValueError("DensePredictor.forward: mode='loss' needs `data_samples`.")
+            return self.loss(inputs, data_samples)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
+        if mode == 'tensor':
+            return self.predict_maps(inputs)
+        raise ValueError(
+            f"DensePredictor.forward: mode is {mode!r}; choose 'loss', 'predict' or 'tensor'."
+        )
+
+    def loss(self, inputs: Tensor, data_samples: list[DenseDataSample]) -> dict[str, Tensor]:
+        """Losses named ``<task>.<loss>``, and ``<task>.labelled``, the share of pictures with labels."""
+        feats = self.extract_feat(inputs)
+        targets = collate_gt(self.tasks, data_samples, tuple(inputs.shape[-2:]), inputs.device)
+        losses: dict[str, Tensor] = {}
+        for key, head in self.heads.items():
+            valid = self.tasks[key].valid_mask(targets[key])
+            for name, value in head.loss(feats, targets[key], valid).items():
+                losses[f'{key}.{name}'] = value
+            losses[f'{key}.labelled'] = valid.flatten(1).any(dim=1).float().mean()
+        losses.update(feats.losses)
+        return losses
+
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Balance the tasks.
+
+        Returns:
+            tuple: The scalar to minimise, and what is logged: ``loss``, ``<task>.loss``,
+            the terms of each task, those of its auxiliary outputs summed as
+            ``<task>.loss_aux``, and the weight of each task where it is not 1. Logged
+            values are means over all processes.
+        """
+        totals: dict[str, Tensor] = {}
+        others: list[Tensor] = []
+        logged: OrderedDict[str, Tensor] = OrderedDict()
+        for name, value in losses.items():
+            key, _, term = name.partition('.')
+            is_loss = 'loss' in name.rsplit('.', 1)[-1]
+            if key not in self.tasks:
+                logged[name] = value.detach()
+                if is_loss:
+                    others.append(value)
+                continue
+            if is_loss:
+                totals[key] = totals[key] + value if key in totals else value
+            term = f'{key}.loss_aux' if '.' in term and is_loss else name
+            logged[term] = logged[term] + value.detach() if term in logged else value.detach()
+        labelled = {key: losses[f'{key}.labelled'] for key in totals}
+        weights = self.balancer.weights(totals, labelled)
+        total = sum(weights[key] * value for key, value in totals.items())
+        penalty = self.balancer.penalty()
+        for value in (*others, *(() if penalty is None else (penalty,))):
+            total = total + value
+        head: OrderedDict[str, Tensor] = OrderedDict(loss=total.detach())
+        for key, value in totals.items():
+            head[f'{key}.loss'] = value.detach()
+            weight = weights[key]
+            if isinstance(weight, Tensor):
+                head[f'{key}.weight'] = weight.detach()
+        return total, self._reduce_logged({**head, **logged})
+
+    @staticmethod
+    def _reduce_logged(values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Average what is logged over all processes, in one collective."""
+        if get_world_size() == 1:
+            return values
+        flat = torch.stack([value.float().mean() for value in values.values()])
+        all_reduce(flat, op='mean')
+        return OrderedDict(zip(values, flat.unbind()))
+
+    def predict_maps(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Task key to the prediction ``(B, D, H, W)`` at the input size, before decoding."""
+        feats = self.extract_feat(inputs)
+        size = tuple(inputs.shape[-2:])
+        return {key: head.predict(feats, size) for key, head in self.heads.items()}
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[DenseDataSample] | None = None
+    ) -> list[DenseDataSample]:
+        """Predictions, with padding removed and at ``ori_shape`` (see ``test_cfg``)."""
+        maps = self.predict_maps(inputs)
+        if data_samples is None:
+            data_samples = [DenseDataSample() for _ in range(len(inputs))]
+        for key, pred in maps.items():
+            task = self.tasks[key]
+            for index, sample in enumerate(data_samples):
+                restored = self._restore(pred[index : index + 1], sample)
+                sample.set_pred(task, task.decode(restored)[0])
+        return data_samples
+
+    def _restore(self, pred: Tensor, sample: DenseDataSample) -> Tensor:
+        """Undo the preprocessor's padding and the pipeline's resize for one picture."""
+        meta = sample.metainfo
+        height, width = meta.get('img_shape', pred.shape[-2:])[:2]
+        pred = pred[..., :height, :width]
+        size = tuple(meta.get('ori_shape', (height, width))[:2])
+        if not self.test_cfg['resize'] or tuple(pred.shape[-2:]) == size:
+            return pred
+        return F.interpolate(pred.float(), size=size, mode='bilinear', align_corners=False)
+
+    @torch.no_grad()
+    def explain(self, inputs: Tensor) -> dict[str, dict[str, Tensor]]:
+        """Maps worth looking at that heads keep to themselves.
+
+        Args:
+            inputs (Tensor): ``(B, 3, H, W)``, normalised RGB.
+
+        Returns:
+            dict: Task key to name to maps ``(B, K, h, w)`` in [0, 1]; heads without such
+            maps are left out.
+        """
+        feats = self.extract_feat(inputs)
+        found: dict[str, dict[str, Tensor]] = {}
+        for key, head in self.heads.items():
+            maps: Mapping[str, Tensor] = head.explain(feats)
+            if maps:
+                found[key] = dict(maps)
+        return found
+
+
+def tasks_of(model: nn.Module) -> dict[str, BaseTask]:
+    """The tasks of a model, wrapped for distribution or not."""
+    module = getattr(model, 'module', model)
+    return module.tasks
