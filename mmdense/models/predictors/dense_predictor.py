@@ -139,7 +139,7 @@ class DensePredictor(BaseModel):
         )
 
     def loss(self, inputs: Tensor, data_samples: list[DenseDataSample]) -> dict[str, Tensor]:
-        """Losses named ``<task>.<loss>``, and ``<task>.labelled``, the share of pictures with labels."""
+        """Losses named ``<task>.<loss>``; ``<task>.labelled`` is the share of labelled pictures."""
         feats = self.extract_feat(inputs)
         targets = collate_gt(self.tasks, data_samples, tuple(inputs.shape[-2:]), inputs.device)
         losses: dict[str, Tensor] = {}
