@@ -25,6 +25,10 @@ class ExactCounters:
     """
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
         self._sums: Counters = {}
         self._rows: dict[str, list[np.ndarray]] = {}
         self._last: Mapping[str, np.ndarray] | None = None
@@ -72,7 +76,7 @@ class ExactCounters:
             )
         self._flush()
         parts = all_gather_object((self._sums, self._rows))
-        self.__init__()  # type: ignore[misc]
+        self.reset()
         return _merge(parts)
 
 

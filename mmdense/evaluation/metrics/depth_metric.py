@@ -82,7 +82,7 @@ class DepthMetric(DenseMetric):
     """
 
     default_task = dict(type='Depth')
-    higher_is_better = dict({name: False for name in _NAMES}, d1=True, d2=True, d3=True)
+    higher_is_better = dict(dict.fromkeys(_NAMES, False), d1=True, d2=True, d3=True)
     percent = frozenset(('d1', 'd2', 'd3'))
     unit = dict(rmse='m', abs_err='m', sq_rel='m')
 

@@ -65,7 +65,7 @@ class NormalMetric(DenseMetric):
         self.thresholds = tuple(thresholds)
         shares = [f'{t:g}' for t in self.thresholds]
         self.higher_is_better = dict(
-            dict(mean=False, median=False, rmse=False), **{name: True for name in shares}
+            dict(mean=False, median=False, rmse=False), **dict.fromkeys(shares, True)
         )
         self.percent = frozenset(shares)
         self.unit = dict(mean='deg', median='deg', rmse='deg')

@@ -1,0 +1,19 @@
+"""Hooks: one file each."""
+
+from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .finite_loss_hook import FiniteLossHook
+from .iteration_seed_hook import IterationSeedHook
+from .load_report_hook import LoadReportHook
+from .norm_eval_hook import NormEvalHook
+from .results_hook import ResultsHook
+from .visualization_hook import DenseVisualizationHook
+
+__all__ = [
+    'AtomicCheckpointHook',
+    'DenseVisualizationHook',
+    'FiniteLossHook',
+    'IterationSeedHook',
+    'LoadReportHook',
+    'NormEvalHook',
+    'ResultsHook',
+]

@@ -1,0 +1,5 @@
+"""Optimizer wrappers and how parameters are grouped."""
+
+from .constructor import PatternOptimWrapperConstructor
+
+__all__ = ['PatternOptimWrapperConstructor']
