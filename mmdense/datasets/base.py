@@ -17,6 +17,8 @@ from mmengine.logging import print_log
 from mmdense.tasks import BaseTask, build_tasks
 from mmdense.utils import DataError, suggest
 
+from .samplers import SeededIndex
+
 Array = np.ndarray
 
 
@@ -30,10 +32,10 @@ class BaseDenseDataset(BaseDataset):
 
     Any picture may lack any task: it is then absent from ``results['gt']``.
 
-    Reproducibility: the generator of a sample is seeded from numpy's global state in
-    the process that loads it, which mmengine seeds per rank and worker. So a run
-    repeats exactly under the same seed *and* the same number of workers; with another
-    number of workers the pictures are the same and the augmentations are not.
+    Reproducibility: under :class:`~mmdense.datasets.SeededInfiniteSampler` the generator
+    of a sample comes from the seed and the sample's position in the stream, so a run
+    repeats exactly for any number of workers and processes. Under another sampler it is
+    seeded from numpy's global state, which mmengine seeds per rank and worker.
 
     Args:
         tasks (Mapping): Task name to config dict or built task; any subset of
@@ -189,7 +191,7 @@ class BaseDenseDataset(BaseDataset):
         """
         info = self.get_data_info(idx)
         # Drawn before reading, so that a broken picture does not shift the stream.
-        words = np.random.randint(0, 2**32, size=4, dtype=np.uint32)
+        rng = self._generator(idx)
         try:
             results = self._read_checked(info)
         except (DataError, OSError) as error:
@@ -200,7 +202,7 @@ class BaseDenseDataset(BaseDataset):
                 return None
             results = self._placeholder(info)
         results['tasks'] = self.tasks
-        results['rng'] = np.random.default_rng(words)
+        results['rng'] = rng
         results['ori_shape'] = results['img_shape'] = results['img'].shape[:2]
         results['sample_idx'] = info['sample_idx']
         return self.pipeline(results)
@@ -222,6 +224,12 @@ class BaseDenseDataset(BaseDataset):
             f"for example '{next(iter(self.error_counts), '?')}'. Check data_root="
             f"'{self.data_root}' and the disk; on_error='raise' shows the first failure."
         )
+
+    @staticmethod
+    def _generator(idx: int) -> np.random.Generator:
+        if isinstance(idx, SeededIndex):
+            return idx.generator()
+        return np.random.default_rng(np.random.randint(0, 2**32, size=4, dtype=np.uint32))
 
     def _read_checked(self, info: dict[str, Any]) -> dict[str, Any]:
         results = self.read_sample(info)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmengine.optim.scheduler.param_scheduler import INF
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
-from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
+from mmengine.optim.scheduler.param_scheduler import INF, _ParamScheduler
 
 from mmdense.registry import PARAM_SCHEDULERS
 

@@ -199,7 +199,7 @@ def test_best_constant_beats_its_neighbours():
     tasks = build_tasks(dict(depth=dict(type='Depth'), normal=dict(type='Normal')))
     gts = []
     for _ in range(4):
-        normal = rng.normal(size=(8, 8, 3)) + (0, 0.5, 1)
+        normal = rng.normal(size=(8, 8, 3)) + np.asarray([0, 0.5, 1])
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
         gts.append(dict(depth=rng.uniform(1, 6, (8, 8)).astype(np.float32), normal=normal))
     scores = score_constants(tasks, gts)
