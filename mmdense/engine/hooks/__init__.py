@@ -3,7 +3,6 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .finite_loss_hook import FiniteLossHook
 from .iteration_seed_hook import IterationSeedHook
-from .load_report_hook import LoadReportHook
 from .norm_eval_hook import NormEvalHook
 from .results_hook import ResultsHook
 from .visualization_hook import DenseVisualizationHook
@@ -13,7 +12,6 @@ __all__ = [
     'DenseVisualizationHook',
     'FiniteLossHook',
     'IterationSeedHook',
-    'LoadReportHook',
     'NormEvalHook',
     'ResultsHook',
 ]

@@ -1,0 +1,2 @@
+tasks = dict(
+    boundary=dict(type='Boundary'))

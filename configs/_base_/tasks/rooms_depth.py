@@ -1,0 +1,2 @@
+tasks = dict(
+    depth=dict(type='Depth', min_depth=1e-3, max_depth=10.0))

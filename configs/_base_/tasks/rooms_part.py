@@ -1,0 +1,2 @@
+tasks = dict(
+    part=dict(type='Part'))

@@ -1,0 +1,2 @@
+tasks = dict(
+    saliency=dict(type='Saliency'))
