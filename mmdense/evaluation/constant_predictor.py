@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mmdense.registry import METRICS
+from mmdense.structures import DenseDataSample
 from mmdense.tasks import BaseTask
+
+from .metrics.base import map_to_array
 
 Array = np.ndarray
 
@@ -63,3 +66,18 @@ def score_constants(
             metric = METRICS.build(cfg, default_args=dict(task=task))
             scores.update({f'{key}/{name}': v for name, v in metric.score(pairs).items()})
     return scores
+
+
+def ground_truths(
+    dataset: Sequence[Mapping[str, Any]], tasks: Mapping[str, BaseTask]
+) -> Iterator[dict[str, Array]]:
+    """The ground-truth arrays of a data set, after its pipeline, picture by picture.
+
+    Args:
+        dataset (Sequence): Yields ``dict(data_samples=DenseDataSample, ...)``.
+        tasks (Mapping[str, BaseTask]): The tasks to read.
+    """
+    for index in range(len(dataset)):
+        sample: DenseDataSample = dataset[index]['data_samples']
+        maps = {key: sample.gt(task) for key, task in tasks.items()}
+        yield {key: map_to_array(gt) for key, gt in maps.items() if gt is not None}

@@ -88,7 +88,7 @@ class DenseMetric(BaseMetric):
             if pred is None or gt is None:
                 self.counters.add({})
                 continue
-            pred_map, gt_map = _to_array(pred['data']), _to_array(gt['data'])
+            pred_map, gt_map = map_to_array(pred['data']), map_to_array(gt['data'])
             if pred_map.shape != gt_map.shape:
                 raise ShapeError(
                     f"{type(self).__name__} of task '{self.task.key}': prediction "
@@ -108,8 +108,8 @@ class DenseMetric(BaseMetric):
         return {f'{self.prefix}/{name}': float(value) for name, value in values.items()}
 
 
-def _to_array(chw: Any) -> Array:
-    """Tensor ``(D, H, W)`` to ``(H, W)`` or ``(H, W, D)``."""
+def map_to_array(chw: Any) -> Array:
+    """Tensor or array ``(D, H, W)`` to the layout of tasks, ``(H, W)`` or ``(H, W, D)``."""
     array = chw.detach().cpu().numpy() if hasattr(chw, 'detach') else np.asarray(chw)
     if array.ndim == 2:
         return array

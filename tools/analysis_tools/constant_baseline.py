@@ -1,0 +1,47 @@
+"""Score the best constant predictor of a config's validation or test set.
+
+Every useful model beats it clearly on every task::
+
+    python tools/analysis_tools/constant_baseline.py CONFIG [--split val] [--out FILE.json]
+"""
+
+import argparse
+import json
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.utils import track_iter_progress
+from terminaltables import AsciiTable
+
+from mmdense.evaluation import ground_truths, score_constants
+from mmdense.registry import DATASETS
+from mmdense.tasks import build_tasks
+from mmdense.utils.files import atomic_write_text
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--split', choices=('val', 'test', 'train'), default='val')
+    parser.add_argument('--out', help='write the scores to this JSON file')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    init_default_scope(cfg.get('default_scope', 'mmdense'))
+    tasks = build_tasks(cfg.tasks)
+    dataset = DATASETS.build(cfg[f'{args.split}_dataloader'].dataset)
+    maps = track_iter_progress((ground_truths(dataset, tasks), len(dataset)))
+    scores = score_constants(tasks, list(maps))
+    rows = [[name, f'{value:.4f}'] for name, value in scores.items()]
+    print('\n' + AsciiTable([['metric', 'best constant'], *rows]).table)
+    if args.out:
+        atomic_write_text(args.out, json.dumps(scores, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()
