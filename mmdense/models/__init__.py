@@ -1,3 +1,11 @@
-"""Backbones, necks, heads, losses and what joins them."""
+"""Models: a folder per kind of part, a file per method."""
 
-from . import heads, losses  # noqa: F401
+from . import balancers, losses, predictors
+from .data_preprocessor import DenseDataPreprocessor
+
+__all__ = [
+    'DenseDataPreprocessor',
+    'balancers',
+    'losses',
+    'predictors',
+]

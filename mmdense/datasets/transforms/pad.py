@@ -1,0 +1,79 @@
+"""Padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmcv.transforms import BaseTransform
+
+from mmdense.registry import TRANSFORMS
+from mmdense.utils.padding import padding_of
+
+from .functional import Size, map_gt, move_intrinsics, pad, refuse_padded
+
+
+@TRANSFORMS.register_module()
+class TaskAwarePad(BaseTransform):
+    """Pad picture and targets; targets are unknown in the padding.
+
+    The data preprocessor pads batches by itself; this transform is for protocols that
+    centre the picture in a fixed frame. What is padding is written to ``padding_size``,
+    so that the preprocessor sets it to exactly 0 after normalisation and predictions
+    can be cut back. It must be the last transform that moves pixels, but for flips.
+
+    Args:
+        size (tuple[int, int] | None): Height and width to pad to; a dimension that is
+            larger already stays.
+        divisor (int | None): In place of ``size``: pad to a multiple.
+        position (str): Where the picture goes: ``'corner'`` (top left) or ``'center'``
+            (an odd difference puts the extra pixel at the bottom and right).
+        with_gt (bool): False pads the picture only, as tests do.
+
+    Required keys: img, gt, tasks. Modified: img, gt, intrinsics.
+    Added: padding_size (left, right, top, bottom), pad_shape; ``img_shape`` stays the
+    size of the picture inside its padding.
+
+    Raises:
+        ValueError: Unless exactly one of ``size`` and ``divisor`` is given and positive.
+    """
+
+    def __init__(
+        self,
+        size: Size | None = None,
+        divisor: int | None = None,
+        position: str = 'corner',
+        with_gt: bool = True,
+    ) -> None:
+        if (size is None) == (divisor is None) or min(size or (divisor,)) <= 0:
+            raise ValueError(
+                f'TaskAwarePad: size={size}, divisor={divisor}; give one of them, positive.'
+            )
+        if position not in ('corner', 'center'):
+            raise ValueError(
+                f"TaskAwarePad: `position` is {position!r}; choose 'corner' or 'center'."
+            )
+        self.size = None if size is None else (int(size[0]), int(size[1]))
+        self.divisor = divisor
+        self.position = position
+        self.with_gt = with_gt
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        refuse_padded(results, self)
+        shape = results['img'].shape[:2]
+        target = self.size or tuple(-(-side // self.divisor) * self.divisor for side in shape)
+        padding = padding_of(shape, target, self.position)
+        results['img_shape'] = shape
+        if any(padding):
+            results['img'] = pad(results['img'], padding, 0)
+            if self.with_gt:
+                map_gt(results, lambda task, gt: pad(gt, padding, task.ignore_value))
+            move_intrinsics(results, offset=(padding[0], padding[2]))
+        results['padding_size'] = padding
+        results['pad_shape'] = results['img'].shape[:2]
+        return results
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(size={self.size}, divisor={self.divisor}, '
+            f'position={self.position!r}, with_gt={self.with_gt})'
+        )
