@@ -221,9 +221,10 @@ class DensePredictor(BaseModel):
     def _restore(self, pred: Tensor, sample: DenseDataSample) -> Tensor:
         """Undo the preprocessor's padding and the pipeline's resize for one picture."""
         meta = sample.metainfo
-        height, width = meta.get('img_shape', pred.shape[-2:])[:2]
-        pred = pred[..., :height, :width]
-        size = tuple(meta.get('ori_shape', (height, width))[:2])
+        left, right, top, bottom = meta.get('padding_size', (0, 0, 0, 0))
+        height, width = pred.shape[-2:]
+        pred = pred[..., top : height - bottom, left : width - right]
+        size = tuple(meta.get('ori_shape', pred.shape[-2:])[:2])
         if not self.test_cfg['resize'] or tuple(pred.shape[-2:]) == size:
             return pred
         return F.interpolate(pred.float(), size=size, mode='bilinear', align_corners=False)
