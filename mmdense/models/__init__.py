@@ -1,3 +1,3 @@
 """Backbones, necks, heads, losses and what joins them."""
 
-from . import heads, losses  # noqa: F401
+from . import balancers, heads, losses, predictors  # noqa: F401
