@@ -1,11 +1,6 @@
 """Models: a folder per kind of part, a file per method."""
 
-from . import balancers, losses, predictors
+from . import balancers, heads, losses, predictors
 from .data_preprocessor import DenseDataPreprocessor
 
-__all__ = [
-    'DenseDataPreprocessor',
-    'balancers',
-    'losses',
-    'predictors',
-]
+__all__ = ['DenseDataPreprocessor', 'balancers', 'heads', 'losses', 'predictors']

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from .functional import check_loss_inputs, full_precision
+from .functional import at_least_float32, check_loss_inputs, full_precision
 
 
 class DenseLoss(nn.Module, ABC):
@@ -15,7 +15,7 @@ class DenseLoss(nn.Module, ABC):
 
     A subclass writes :meth:`compute`, a thin wrapper of a pure function. The result is 0
     with finite gradients, still attached to ``pred``, if no pixel is valid. It is computed
-    in fp32 even under autocast.
+    in fp32 even under autocast (or in fp64 for fp64 predictions).
 
     Args:
         loss_weight (float): Factor on the result.
@@ -43,11 +43,11 @@ class DenseLoss(nn.Module, ABC):
     def forward(self, pred: Tensor, target: Tensor, valid_mask: Tensor) -> Tensor:
         check_loss_inputs(type(self).__name__, pred, target, valid_mask, self.same_channels)
         with full_precision(pred):
-            return self.loss_weight * self.compute(pred.float(), target, valid_mask)
+            return self.loss_weight * self.compute(at_least_float32(pred), target, valid_mask)
 
     @abstractmethod
     def compute(self, pred: Tensor, target: Tensor, valid_mask: Tensor) -> Tensor:
-        """The loss without its weight; ``pred`` is fp32."""
+        """The loss without its weight; ``pred`` is fp32 or wider."""
 
     def extra_repr(self) -> str:
         return f'loss_weight={self.loss_weight}'

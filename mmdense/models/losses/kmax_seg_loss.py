@@ -177,7 +177,7 @@ class KMaXSegLoss(nn.Module):
                 'KMaXSegLoss: a prediction has no class logits (`values` is None) although '
                 'use_class_head=True. Let the decoder compute them, or set use_class_head=False.'
             )
-        return torch.stack(values).float()
+        return losses.at_least_float32(torch.stack(values))
 
     def _instance_term(
         self,

@@ -30,6 +30,7 @@ from .pixel_sampling import (
     sampled_cross_entropy,
 )
 from .reduction import (
+    at_least_float32,
     batch_mean,
     check_loss_inputs,
     fill_invalid,
@@ -42,6 +43,7 @@ from .resize import resize
 
 __all__ = [
     'MaskTargets',
+    'at_least_float32',
     'balanced_bce',
     'batch_mean',
     'charbonnier',

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .reduction import batch_mean, fill_invalid, has_valid, image_mean
+from .reduction import at_least_float32, batch_mean, fill_invalid, has_valid, image_mean
 
 #: Least depth, metres, that enters a logarithm.
 MIN_LOG_DEPTH = 1e-6
@@ -20,8 +20,8 @@ _ROOT_EPS = 1e-12
 def log_error(pred: Tensor, target: Tensor, valid_mask: Tensor) -> Tensor:
     """``log d - log g`` ``(B, 1, H, W)``; 0 at invalid pixels."""
     # In fp32: half precision rounds small depths to 0, whose logarithm is infinite.
-    d = fill_invalid(pred.float(), valid_mask, 1.0).clamp(min=MIN_LOG_DEPTH)
-    g = fill_invalid(target.float(), valid_mask, 1.0).clamp(min=MIN_LOG_DEPTH)
+    d = fill_invalid(at_least_float32(pred), valid_mask, 1.0).clamp(min=MIN_LOG_DEPTH)
+    g = fill_invalid(target, valid_mask, 1.0).clamp(min=MIN_LOG_DEPTH)
     return d.log() - g.log()
 
 
@@ -66,7 +66,7 @@ def relative_squared_error(pred: Tensor, target: Tensor, valid_mask: Tensor) -> 
         Tensor: Scalar.
     """
     d = fill_invalid(pred, valid_mask, 1.0)
-    g = fill_invalid(target.float(), valid_mask, 1.0)
+    g = fill_invalid(target, valid_mask, 1.0)
     value = image_mean(((g - d) / g).square(), valid_mask)
     return batch_mean((value + _ROOT_EPS).sqrt(), has_valid(valid_mask))
 
@@ -84,7 +84,7 @@ def charbonnier(pred: Tensor, target: Tensor, valid_mask: Tensor, c: float = 1.0
         Tensor: Scalar.
     """
     d = fill_invalid(pred, valid_mask, 0.0)
-    g = fill_invalid(target.float(), valid_mask, 0.0)
+    g = fill_invalid(target, valid_mask, 0.0)
     squared = ((d - g) / c).square()
     # sqrt(x + 1) - 1 without the cancellation at small x.
     values = squared / ((squared + 1).sqrt() + 1)

@@ -78,7 +78,7 @@ def hungarian_matching(
     Returns:
         Tensor: ``(B, C)`` long, the cluster of each class; -1 where none.
     """
-    masks = one_hot.float()
+    masks = one_hot.to(probabilities.dtype)
     inside = probabilities * masks.sum(dim=1, keepdim=True)
     overlap = inside @ masks.transpose(1, 2)
     areas = masks.sum(dim=2)

@@ -60,7 +60,7 @@ def balanced_bce(
     Returns:
         Tensor: Scalar; summed over channels.
     """
-    y = fill_invalid(labels.float(), valid_mask, 0.0)
+    y = fill_invalid(labels.to(logits.dtype), valid_mask, 0.0)
     weight: float | Tensor
     if positive_weight is None:
         count = (valid_mask.sum() * labels.shape[1]).clamp(min=1)
@@ -111,12 +111,12 @@ def cosine(pred: Tensor, target: Tensor, valid_mask: Tensor) -> Tensor:
         Tensor: Scalar in [0, 2].
     """
     n = F.normalize(fill_invalid(pred, valid_mask, 1.0), dim=1, eps=1e-6)
-    m = F.normalize(fill_invalid(target.float(), valid_mask, 1.0), dim=1, eps=1e-6)
+    m = F.normalize(fill_invalid(target, valid_mask, 1.0), dim=1, eps=1e-6)
     return pixel_mean(1 - (n * m).sum(dim=1, keepdim=True), valid_mask)
 
 
 def _difference(pred: Tensor, target: Tensor, valid_mask: Tensor) -> Tensor:
-    return fill_invalid(pred, valid_mask, 0.0) - fill_invalid(target.float(), valid_mask, 0.0)
+    return fill_invalid(pred, valid_mask, 0.0) - fill_invalid(target, valid_mask, 0.0)
 
 
 def _over_channels(values: Tensor, how: str) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .reduction import batch_mean
+from .reduction import at_least_float32, batch_mean
 
 # Sampling logit of void pixels: drawn only when the labelled ones are used up.
 _VOID_LOGIT = -99999.0
@@ -54,18 +54,19 @@ def sample_maps(maps: Tensor, index: Tensor, size: tuple[int, int], align_corner
         align_corners (bool): As in bilinear resizing.
 
     Returns:
-        Tensor: ``(B, k, D)`` fp32.
+        Tensor: ``(B, k, D)``, fp32 or wider.
     """
+    maps = at_least_float32(maps)
     coordinates = []
     for position, length in ((index % size[1], size[1]), (index // size[1], size[0])):
         if align_corners:
             coordinates.append(2 * position / max(length - 1, 1) - 1)
         else:
             coordinates.append((2 * position + 1) / length - 1)
-    grid = torch.stack(coordinates, dim=-1)[:, None].float()
+    grid = torch.stack(coordinates, dim=-1)[:, None].to(maps.dtype)
     # Border padding: a centre-aligned grid asks for points outside the outermost centres.
     sampled = F.grid_sample(
-        maps.float(), grid, mode='bilinear', padding_mode='border', align_corners=align_corners
+        maps, grid, mode='bilinear', padding_mode='border', align_corners=align_corners
     )
     return sampled[:, :, 0].transpose(1, 2)
 
@@ -91,7 +92,7 @@ def instance_discrimination(
     classes = torch.arange(num_classes, device=labels.device)
     one_hot = labels[..., None] == classes  # (B, k, C)
     labelled = one_hot.any(dim=2)
-    members = one_hot.float()
+    members = one_hot.to(embeddings.dtype)
     counts = members.sum(dim=1).clamp(min=1)
     # The mean similarity to the pixels of a class is the similarity to their mean.
     centres = (members.transpose(1, 2) @ embeddings) / counts[..., None]

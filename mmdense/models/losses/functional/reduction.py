@@ -15,6 +15,11 @@ def full_precision(tensor: Tensor) -> AbstractContextManager:
     return torch.autocast(device_type=tensor.device.type, enabled=False)
 
 
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """``tensor`` in fp32, or unchanged if it is wider."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def fill_invalid(values: Tensor, valid_mask: Tensor, fill: float) -> Tensor:
     """Replace what invalid pixels hold before any arithmetic.
 

@@ -1,0 +1,197 @@
+"""What a head is: features of one task to its map and its losses."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from mmdense.models.losses.functional import resize
+from mmdense.registry import MODELS
+from mmdense.structures import DenseFeatures
+from mmdense.tasks import BaseTask
+from mmdense.utils import ShapeError
+
+
+def loss_name(loss: nn.Module) -> str:
+    """Log name of a loss: ``SILogLoss`` is ``loss_silog``, ``MaskedL1Loss`` ``loss_masked_l1``."""
+    stem = type(loss).__name__.removesuffix('Loss')
+    return f'loss_{re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", stem).lower()}'
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names with ``_1``, ``_2``, ... appended to repeats.
+
+    Example:
+        >>> unique_names(['loss_a', 'loss_b', 'loss_a'])
+        ['loss_a', 'loss_b', 'loss_a_1']
+    """
+    repeats = [names[:i].count(name) for i, name in enumerate(names)]
+    return [f'{name}_{n}' if n else name for name, n in zip(names, repeats)]
+
+
+class BaseDenseHead(BaseModule):
+    """Base of heads.
+
+    A subclass writes :meth:`forward`. What its output means, which losses it is trained with
+    and how many channels it has are asked of the task.
+
+    Args:
+        task (BaseTask): Injected by the model.
+        in_channels (int | Sequence[int]): Channels of the maps that ``in_index`` selects.
+        in_index (int | Sequence[int] | str): Which maps to read, fine to coarse; negative
+            counts from the coarsest; ``'all'`` for every map.
+        losses (Sequence[dict] | None): Registry configs of the losses; None: the task's.
+        align_corners (bool | None): For bilinear resizing. None: decided by the input width
+            (see :class:`~mmdense.structures.DenseFeatures`).
+        dropout_ratio (float): Channel dropout before the last layer, where a head has one.
+        intermediate_weight (float): Factor on the losses of ``feats.intermediate``, the
+            predictions that a neck wants supervised.
+        init_cfg (dict | None): Initialisation config of mmengine.
+
+    Raises:
+        ValueError: If ``in_channels`` and ``in_index`` differ in number.
+    """
+
+    def __init__(
+        self,
+        task: BaseTask,
+        in_channels: int | Sequence[int],
+        in_index: int | Sequence[int] | str = 0,
+        losses: Sequence[Mapping[str, Any]] | None = None,
+        align_corners: bool | None = None,
+        dropout_ratio: float = 0.0,
+        intermediate_weight: float = 1.0,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.task = task
+        self.in_channels = (in_channels,) if isinstance(in_channels, int) else tuple(in_channels)
+        self.in_index = self._indices(in_index)
+        self.align_corners = align_corners
+        self.intermediate_weight = intermediate_weight
+        self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else nn.Identity()
+        configs = task.losses if losses is None else losses
+        self.losses = nn.ModuleList(MODELS.build(dict(cfg)) for cfg in configs)
+        self._loss_names = unique_names([loss_name(loss) for loss in self.losses])
+
+    @property
+    def config_key(self) -> str:
+        """How a config calls this head, for messages."""
+        return f"heads['{self.task.key}']"
+
+    @abstractmethod
+    def forward(self, feats: DenseFeatures) -> Tensor:
+        """Raw output ``(B, num_channels, h, w)`` at the head's own resolution."""
+
+    def loss(self, feats: DenseFeatures, target: Tensor, valid_mask: Tensor) -> dict[str, Tensor]:
+        """Training losses.
+
+        Args:
+            feats (DenseFeatures): After the last neck.
+            target (Tensor): ``(B, gt_channels, H, W)``.
+            valid_mask (Tensor): ``(B, 1, H, W)`` bool.
+
+        Returns:
+            dict[str, Tensor]: ``loss_<name>`` of the prediction, ``aux{i}.loss_<name>`` of
+            the i-th intermediate prediction.
+        """
+        pred = self._enlarge(self.forward(feats), feats, target)
+        named = self.named_losses(pred, target, valid_mask)
+        named.update(self.intermediate_losses(feats, target, valid_mask))
+        return named
+
+    def predict(self, feats: DenseFeatures, size: tuple[int, int]) -> Tensor:
+        """Prediction ``(B, num_channels, *size)`` in the domain of the losses."""
+        logits = resize(self.forward(feats), size, self.corners(feats))
+        return self.task.activate(logits)
+
+    def explain(self, feats: DenseFeatures) -> dict[str, Tensor]:
+        """Maps ``(B, K, h, w)`` in [0, 1] that are worth looking at, by name; none here."""
+        return {}
+
+    def named_losses(
+        self,
+        pred: Tensor,
+        target: Tensor,
+        valid_mask: Tensor,
+        prefix: str = '',
+        weight: float = 1.0,
+    ) -> dict[str, Tensor]:
+        """Each configured loss of one prediction in the domain of the losses.
+
+        With a ``prefix`` the prediction is auxiliary: losses that are ``final_only`` are
+        left out.
+        """
+        return {
+            prefix + name: weight * loss(pred, target, valid_mask)
+            for name, loss in zip(self._loss_names, self.losses)
+            if not (prefix and getattr(loss, 'final_only', False))
+        }
+
+    def intermediate_losses(
+        self, feats: DenseFeatures, target: Tensor, valid_mask: Tensor, first: int = 0
+    ) -> dict[str, Tensor]:
+        """Losses of what necks left in ``feats.intermediate``, numbered from ``first``."""
+        named: dict[str, Tensor] = {}
+        for index, logits in enumerate(feats.intermediate.get(self.task.key, ()), start=first):
+            pred = self._enlarge(logits, feats, target)
+            named |= self.named_losses(
+                pred, target, valid_mask, f'aux{index}.', self.intermediate_weight
+            )
+        return named
+
+    def corners(self, feats: DenseFeatures) -> bool:
+        """``align_corners`` of this forward pass."""
+        return feats.align_corners if self.align_corners is None else self.align_corners
+
+    def select(self, feats: DenseFeatures) -> tuple[Tensor, ...]:
+        """The maps this head reads.
+
+        Raises:
+            ShapeError: If there are fewer maps than ``in_index`` names, or if one has not
+                the channels of the config.
+        """
+        maps = feats.maps_for(self.task.key)
+        if self.in_index is None:
+            chosen = maps
+        else:
+            if max(i if i >= 0 else ~i for i in self.in_index) >= len(maps):
+                raise ShapeError(
+                    f'{self.config_key}.in_index is {self.in_index}, but the neck gives '
+                    f'{len(maps)} maps. Lower the index or change the neck.'
+                )
+            chosen = tuple(maps[i] for i in self.in_index)
+        channels = tuple(m.shape[1] for m in chosen)
+        if channels != self.in_channels:
+            raise ShapeError(
+                f'{self.config_key}: the maps it reads have {channels} channels, in_channels is '
+                f'{self.in_channels}. Set in_channels={channels}.'
+            )
+        return chosen
+
+    def _enlarge(self, logits: Tensor, feats: DenseFeatures, target: Tensor) -> Tensor:
+        """Logits at the size of the target, in the domain of the losses."""
+        size = (target.shape[-2], target.shape[-1])
+        return self.task.activate(resize(logits, size, self.corners(feats)))
+
+    def _indices(self, in_index: int | Sequence[int] | str) -> tuple[int, ...] | None:
+        """``in_index`` as a tuple; None for all maps."""
+        if in_index == 'all':
+            return None
+        if isinstance(in_index, str):
+            raise ValueError(
+                f"{self.config_key}.in_index is {in_index!r}; give an index, a list, or 'all'."
+            )
+        indices = (in_index,) if isinstance(in_index, int) else tuple(in_index)
+        if len(indices) != len(self.in_channels):
+            raise ValueError(
+                f'{self.config_key}: in_index {indices} selects {len(indices)} maps, in_channels '
+                f'{self.in_channels} describes {len(self.in_channels)}. Give one number of '
+                'channels per map.'
+            )
+        return indices
