@@ -83,7 +83,7 @@ class ClusterHead(BaseDenseHead):
         task: BaseTask,
         in_channels: int | Sequence[int],
         num_clusters: int,
-        decoder: Mapping[str, Any] = dict(type='KMaXTransformerDecoder'),  # noqa: B006
+        decoder: Mapping[str, Any] = dict(type='KMaXTransformerDecoder'),
         out_channels: int | None = None,
         activation: str | None = None,
         value_range: Sequence[Any] | None = None,

@@ -58,7 +58,7 @@ class ClusterSegHead(ClusterHead):
         num_clusters: int | None = None,
         matching: str = 'fixed',
         use_class_head: bool = True,
-        seg_loss: Mapping[str, Any] = dict(type='KMaXSegLoss'),  # noqa: B006  (read only)
+        seg_loss: Mapping[str, Any] = dict(type='KMaXSegLoss'),
         auxiliary_semantic: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:

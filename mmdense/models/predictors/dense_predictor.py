@@ -64,11 +64,12 @@ class DensePredictor(BaseModel):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         built_tasks = build_tasks(tasks)
-        preprocessor = dict(data_preprocessor or dict(type='DenseDataPreprocessor'))
-        if not isinstance(data_preprocessor, nn.Module):
-            preprocessor.setdefault('tasks', built_tasks)
-            data_preprocessor = preprocessor
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        # Built here and not by mmengine, which looks in the default scope only.
+        preprocessor = MODELS.build(
+            dict(data_preprocessor or dict(type='DenseDataPreprocessor')),
+            default_args=dict(tasks=built_tasks),
+        )
+        super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         self.tasks = built_tasks
         self.test_cfg = dict(resize=True)
         for key, value in (test_cfg or {}).items():

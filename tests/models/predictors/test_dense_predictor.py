@@ -1,0 +1,194 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from mmdense.models.predictors import DensePredictor
+from mmdense.registry import BALANCERS, MODELS
+from mmdense.structures import DenseDataSample
+from mmdense.utils import ShapeError
+
+
+class TinyBackbone(torch.nn.Module):
+    """Two maps at strides 4 and 8; enough to exercise the predictor."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = torch.nn.Conv2d(3, 8, 4, stride=4)
+        self.two = torch.nn.Conv2d(8, 16, 2, stride=2)
+
+    def forward(self, x):
+        fine = self.one(x)
+        return fine, self.two(fine)
+
+
+class TupleNeck(torch.nn.Module):
+    """A neck in the family's tuple-in, tuple-out form."""
+
+    def forward(self, maps):
+        return tuple(2 * m for m in maps)
+
+
+class TermNeck(torch.nn.Module):
+    """A neck of this library that adds a loss and a deeply supervised prediction."""
+
+    takes_features = True
+
+    def __init__(self):
+        super().__init__()
+        self.initial = torch.nn.Conv2d(8, 1, 1)
+
+    def forward(self, feats):
+        logits = self.initial(feats.shared[0])
+        term = {'neck.loss_term': logits.pow(2).mean()}
+        return feats.replace(losses=term, intermediate={'depth': [logits]})
+
+
+for module in (TinyBackbone, TupleNeck, TermNeck):
+    MODELS.register_module(module=module, force=True)
+
+TASKS = dict(
+    semseg=dict(type='SemSeg', num_classes=5),
+    depth=dict(type='Depth'),
+    normal=dict(type='Normal'),
+    boundary=dict(type='Boundary'),
+    saliency=dict(type='Saliency'),
+    part=dict(type='Part'),
+)
+HEAD = dict(type='ConvHead', in_channels=[8, 16], in_index='all', channels=8)
+
+
+def make_model(tasks=TASKS, **changes):
+    cfg = dict(
+        tasks=tasks,
+        backbone=dict(type='TinyBackbone'),
+        heads={key: dict(HEAD) for key in tasks},
+        data_preprocessor=dict(type='DenseDataPreprocessor', size_divisor=8),
+    )
+    torch.manual_seed(0)
+    return DensePredictor(**copy.deepcopy({**cfg, **changes}))
+
+
+def make_batch(model, sizes=((16, 24), (16, 24)), lacking=()):
+    inputs, samples = [], []
+    generator = torch.Generator().manual_seed(1)
+    for index, size in enumerate(sizes):
+        inputs.append(torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator))
+        sample = DenseDataSample(metainfo=dict(ori_shape=size, img_shape=size))
+        for key, task in model.tasks.items():
+            if (index, key) in lacking:
+                continue
+            gt = torch.rand((task.gt_channels, *size), generator=generator) + 0.5
+            if task.dtype is not np.float32:
+                gt = (gt * 1.3).to(torch.uint8)
+            sample.set_gt(task, gt)
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def losses_of(model, **kwargs):
+    batch = model.data_preprocessor(make_batch(model, **kwargs), training=True)
+    return model(**batch, mode='loss')
+
+
+def test_every_task_trains_and_every_parameter_has_a_gradient():
+    model = make_model()
+    total, logged = model.parse_losses(losses_of(model))
+    total.backward()
+    assert all(p.grad is not None for p in model.parameters())
+    for key in TASKS:
+        assert logged[f'{key}.loss'] > 0
+        assert logged[f'{key}.labelled'] == 1
+    expected = sum(logged[f'{key}.loss'] for key in TASKS)
+    assert torch.isclose(logged['loss'], expected)
+
+
+def test_missing_task_costs_nothing_and_keeps_its_gradients():
+    model = make_model()
+    lacking = {(0, 'depth'), (1, 'depth'), (0, 'normal')}
+    losses = losses_of(model, lacking=lacking)
+    assert losses['depth.labelled'] == 0
+    assert losses['normal.labelled'] == 0.5
+    total, logged = model.parse_losses(losses)
+    assert logged['depth.loss'] == 0
+    total.backward()
+    grads = [p.grad for p in model.heads['depth'].parameters()]
+    assert all(g is not None and g.abs().sum() == 0 for g in grads)
+
+
+def test_necks_of_both_forms_chain_and_their_terms_count():
+    model = make_model(neck=[dict(type='TupleNeck'), dict(type='TermNeck')])
+    losses = losses_of(model)
+    total, logged = model.parse_losses(losses)
+    assert 'depth.aux0.loss_masked_l1' in losses
+    assert logged['depth.loss_aux'] == losses['depth.aux0.loss_masked_l1']
+    expected = sum(logged[f'{key}.loss'] for key in TASKS) + losses['neck.loss_term']
+    assert torch.isclose(total, expected)
+    plain = make_model().predict_maps(torch.zeros(1, 3, 16, 16))
+    assert plain.keys() == TASKS.keys()
+
+
+def test_fixed_weights_scale_one_task():
+    plain, heavy = (
+        make_model(),
+        make_model(balancer=dict(type='FixedWeights', weights=dict(depth=3))),
+    )
+    heavy.load_state_dict(plain.state_dict())
+    one, logged = plain.parse_losses(losses_of(plain))
+    two, _ = heavy.parse_losses(losses_of(heavy))
+    assert torch.isclose(two - one, 2 * logged['depth.loss'], rtol=1e-4)
+    with pytest.raises(ValueError, match='negative'):
+        BALANCERS.build(dict(type='FixedWeights', weights=dict(depth=-1)))
+
+
+def test_predictions_come_back_at_the_native_size_of_each_picture():
+    model = make_model().eval()
+    batch = make_batch(model, sizes=((13, 21), (16, 18)))
+    with torch.no_grad():
+        found = model.test_step(batch)
+    for sample, size in zip(found, ((13, 21), (16, 18))):
+        for task in model.tasks.values():
+            assert sample.pred(task).shape == (task.gt_channels, *size)
+    normal = found[0].pred(model.tasks['normal'])
+    assert torch.allclose(normal.norm(dim=0), torch.ones(13, 21), atol=1e-5)
+
+
+def test_prediction_of_a_padded_picture_is_cut_where_the_picture_was():
+    model = make_model(
+        tasks=dict(depth=dict(type='Depth', activation='identity')),
+        data_preprocessor=dict(type='DenseDataPreprocessor', size=(24, 32), pad_mode='center'),
+    ).eval()
+    ramp = torch.arange(24 * 32.0).reshape(1, 1, 24, 32)
+    sample = DenseDataSample(metainfo=dict(ori_shape=(16, 24), padding_size=(4, 4, 4, 4)))
+    assert torch.equal(model._restore(ramp, sample), ramp[..., 4:20, 4:28])
+
+
+def test_alias_names_a_head():
+    tasks = dict(edge=dict(type='Boundary'))
+    assert 'boundary' in make_model(tasks=tasks).heads
+
+
+def test_config_mistakes_are_named():
+    with pytest.raises(KeyError, match="Did you mean 'depth'"):
+        make_model(heads=dict(dept=HEAD))
+    with pytest.raises(KeyError, match='lacks a head for'):
+        make_model(heads=dict(depth=HEAD))
+    with pytest.raises(ValueError, match='resize'):
+        make_model(test_cfg=dict(resise=False))
+    with pytest.raises(ValueError, match="'train'"):
+        make_model()(torch.zeros(1, 3, 16, 16), mode='train')
+    with pytest.raises(ShapeError, match='in_channels='):
+        wrong = dict(HEAD, in_channels=[8, 17])
+        losses_of(make_model(tasks=dict(depth=TASKS['depth']), heads=dict(depth=wrong)))
+
+
+def test_checkpoint_round_trip_gives_the_same_predictions(tmp_path):
+    first, second = make_model(), make_model()
+    for parameter in second.parameters():
+        torch.nn.init.normal_(parameter)
+    torch.save(first.state_dict(), tmp_path / 'a.pth')
+    second.load_state_dict(torch.load(tmp_path / 'a.pth'))
+    x = torch.randn(1, 3, 16, 16)
+    a, b = (m.eval().predict_maps(x) for m in (first, second))
+    assert all(torch.equal(a[key], b[key]) for key in a)
