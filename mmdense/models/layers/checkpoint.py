@@ -1,0 +1,38 @@
+"""Activation checkpointing that leaves batch norm statistics alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+
+@contextmanager
+def _frozen_statistics(module: nn.Module) -> Iterator[None]:
+    """Normalise by batch statistics without another update of the running ones."""
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    training = [m for m in norms if m.training]
+    for norm in training:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in training:
+            norm.track_running_stats = True
+
+
+def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
+    """``module(x)``, recomputed in the backward pass instead of kept in memory.
+
+    The second forward pass would otherwise move every running mean and variance twice
+    per step.
+    """
+    return checkpoint(
+        module,
+        x,
+        use_reentrant=False,
+        context_fn=lambda: (nullcontext(), _frozen_statistics(module)),
+    )
