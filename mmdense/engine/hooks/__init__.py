@@ -3,6 +3,7 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .finite_loss_hook import FiniteLossHook
 from .iteration_seed_hook import IterationSeedHook
+from .load_report_hook import LoadReportHook
 from .norm_eval_hook import NormEvalHook
 from .results_hook import ResultsHook
 from .visualization_hook import DenseVisualizationHook
@@ -12,6 +13,7 @@ __all__ = [
     'DenseVisualizationHook',
     'FiniteLossHook',
     'IterationSeedHook',
+    'LoadReportHook',
     'NormEvalHook',
     'ResultsHook',
 ]

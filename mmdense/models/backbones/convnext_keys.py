@@ -13,7 +13,10 @@ _RULES = tuple(
         (r'^downsample_layers\.0\.(\d)\.', r'stem.\1.'),
         (r'^downsample_layers\.(\d)\.(\d)\.', r'stages.\1.downsample.\2.'),
         (r'^stages\.(\d)\.(\d+)\.(?:dwconv|depthwise_conv)\.', r'stages.\1.blocks.\2.conv_dw.'),
-        (r'^stages\.(\d)\.(\d+)\.(?:pwconv|pointwise_conv)(\d)\.', r'stages.\1.blocks.\2.mlp.fc\3.'),
+        (
+            r'^stages\.(\d)\.(\d+)\.(?:pwconv|pointwise_conv)(\d)\.',
+            r'stages.\1.blocks.\2.mlp.fc\3.',
+        ),
         (r'^stages\.(\d)\.(\d+)\.(norm\.|gamma$)', r'stages.\1.blocks.\2.\3'),
     )
 )

@@ -74,7 +74,9 @@ class KMaXPredictor(nn.Module):
             )
         self.void_log_odds = void_log_odds(out_channels) if void_bias else None
         self.pixel_head = nn.Sequential(
-            ConvNorm(pixel_channels, pixel_channels, 5, groups=pixel_channels, bn=bn, init='xavier'),
+            ConvNorm(
+                pixel_channels, pixel_channels, 5, groups=pixel_channels, bn=bn, init='xavier'
+            ),
             ConvNorm(pixel_channels, hidden_channels, bn=bn),
             ConvNorm(hidden_channels, embed_dim, bias=True, act=False, bn=bn, init=0.01),
         )

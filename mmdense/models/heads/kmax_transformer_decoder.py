@@ -86,9 +86,7 @@ class KMaXDecoderLayer(nn.Module):
         residual: dict[str, Any] = dict(act=False, bn=bn, gamma=0.0)
         self.pixel_conv = ConvNorm(in_channels, bottleneck_channels, bn=bn)
         self.query_conv = LinearNorm(query_dim, bottleneck_channels, bn=bn)
-        self.pixel_value = ConvNorm(
-            bottleneck_channels, value_channels, act=False, bn=bn, init=std
-        )
+        self.pixel_value = ConvNorm(bottleneck_channels, value_channels, act=False, bn=bn, init=std)
         self.predictor = predictor
         self.kmeans_bn = bn.norm1d(value_channels)
         self.kmeans_out = LinearNorm(value_channels, query_dim, **residual)

@@ -133,9 +133,7 @@ class AxialAttention(nn.Module):
         self.query_table = nn.Parameter(torch.empty(rows, key_channels // num_heads))
         self.key_table = nn.Parameter(torch.empty(rows, key_channels // num_heads))
         self.value_table = nn.Parameter(torch.empty(rows, value_channels // num_heads))
-        self.qkv = ConvNorm(
-            in_channels, sum(self.widths), act=False, bn=bn, init=in_channels**-0.5
-        )
+        self.qkv = ConvNorm(in_channels, sum(self.widths), act=False, bn=bn, init=in_channels**-0.5)
         self.similarity_bn = bn.norm2d(3 * num_heads)
         self.output_bn = bn.norm2d(2 * value_channels)
         self.reset_parameters()
