@@ -1,6 +1,14 @@
 """Models: a folder per kind of part, a file per method."""
 
-from . import balancers, heads, losses, predictors
+from . import backbones, balancers, heads, losses, necks, predictors
 from .data_preprocessor import DenseDataPreprocessor
 
-__all__ = ['DenseDataPreprocessor', 'balancers', 'heads', 'losses', 'predictors']
+__all__ = [
+    'DenseDataPreprocessor',
+    'backbones',
+    'balancers',
+    'heads',
+    'losses',
+    'necks',
+    'predictors',
+]
