@@ -32,9 +32,11 @@ _REGISTRIES = (
     'LOOPS',
 )
 _UNEXPECTED = re.compile(r"(\S+)\(\) got an unexpected keyword argument '(\w+)'")
-_MISSING = re.compile(r"(\S+)\(\) missing \d+ required [\w-]+ arguments?: (.+)")
+_MISSING = re.compile(r'(\S+)\(\) missing \d+ required [\w-]+ arguments?: (.+)')
 _NOT_REGISTERED = re.compile(r'([\w.]+) is not in the \S+? ?registry|Failed to get ([\w.]+)')
-_CORRUPT = re.compile(r'PytorchStreamReader|invalid magic number|not a zip archive|Ran out of input')
+_CORRUPT = re.compile(
+    r'PytorchStreamReader|invalid magic number|not a zip archive|Ran out of input'
+)
 
 
 def places(cfg: Any, path: str = '') -> Iterator[tuple[str, Any]]:
