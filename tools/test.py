@@ -1,0 +1,61 @@
+"""Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
+
+import argparse
+import os
+import sys
+
+from mmengine.config import DictAction
+
+from mmdense.engine.distributed import LAUNCHERS
+from mmdense.engine.evaluate import test
+from mmdense.engine.launch import guard
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Test a dense predictor.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or address')
+    parser.add_argument(
+        '--work-dir', help='for logs and results (default: work_dirs/<config name>)'
+    )
+    parser.add_argument(
+        '--out',
+        metavar='FILE',
+        help='.json: numbers with their protocols; .pkl: every prediction',
+    )
+    parser.add_argument('--show-dir', metavar='FOLDER', help='save one panel per picture there')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config entries, for example test_dataloader.batch_size=4',
+    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
+    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+    parser.add_argument('--debug', action='store_true', help='show tracebacks')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Test and return the exit code."""
+    args = parse_args(argv)
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return guard(
+        lambda: test(
+            args.config,
+            args.checkpoint,
+            work_dir=args.work_dir,
+            cfg_options=args.cfg_options,
+            out=args.out,
+            show_dir=args.show_dir,
+            launcher=args.launcher,
+        ),
+        debug=args.debug,
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Train a config: ``python tools/train.py CONFIG``."""
+
+import argparse
+import os
+import sys
+
+from mmengine.config import DictAction
+
+from mmdense.engine.distributed import LAUNCHERS
+from mmdense.engine.launch import guard, train
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Train a dense predictor.')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir', help='for logs and checkpoints (default: work_dirs/<config name>)'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on with the latest checkpoint of the work directory, or with the one named',
+    )
+    parser.add_argument('--load-from', metavar='CHECKPOINT', help='start from these weights')
+    parser.add_argument('--amp', action='store_true', help='mixed precision on the GPU')
+    parser.add_argument(
+        '--amp-dtype',
+        choices=('bfloat16', 'float16'),
+        default='bfloat16',
+        help='type of the mixed precision (default: %(default)s)',
+    )
+    parser.add_argument('--seed', type=int, help='random seed (default: as in the config)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override config entries, for example optim_wrapper.optimizer.lr=1e-4',
+    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='job launcher')
+    # Older launchers pass the rank as an argument instead of a variable.
+    parser.add_argument('--local_rank', '--local-rank', type=int, help=argparse.SUPPRESS)
+    parser.add_argument('--debug', action='store_true', help='show tracebacks')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train and return the exit code."""
+    args = parse_args(argv)
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return guard(
+        lambda: train(
+            args.config,
+            work_dir=args.work_dir,
+            cfg_options=args.cfg_options,
+            resume=args.resume,
+            load_from=args.load_from,
+            amp=args.amp,
+            amp_dtype=args.amp_dtype,
+            seed=args.seed,
+            launcher=args.launcher,
+        ),
+        debug=args.debug,
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())
