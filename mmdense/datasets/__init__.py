@@ -1,6 +1,14 @@
 """Data sets, one file each, and the transforms that move all targets with the picture."""
 
 from .base import BaseDenseDataset
+from .nyudv2 import NYUDv2Dataset
 from .samplers import SeededIndex, SeededInfiniteSampler
+from .taskonomy import TaskonomyDataset
 
-__all__ = ['BaseDenseDataset', 'SeededIndex', 'SeededInfiniteSampler']
+__all__ = [
+    'BaseDenseDataset',
+    'NYUDv2Dataset',
+    'SeededIndex',
+    'SeededInfiniteSampler',
+    'TaskonomyDataset',
+]

@@ -214,11 +214,11 @@ class BaseDenseDataset(BaseDataset):
             DataError: If ``max_refetch`` pictures in a row fail.
         """
         self.full_init()
-        for _ in range(self.max_refetch + 1):
+        for attempt in range(self.max_refetch + 1):
             data = self.prepare_data(idx)
             if data is not None:
                 return data
-            idx = self._rand_another()
+            idx = self._another(idx, attempt)
         raise DataError(
             f'{type(self).__name__}: {self.max_refetch + 1} pictures in a row are unusable, '
             f"for example '{next(iter(self.error_counts), '?')}'. Check data_root="
@@ -230,6 +230,13 @@ class BaseDenseDataset(BaseDataset):
         if isinstance(idx, SeededIndex):
             return idx.generator()
         return np.random.default_rng(np.random.randint(0, 2**32, size=4, dtype=np.uint32))
+
+    def _another(self, idx: int, attempt: int) -> int:
+        """The index that replaces an unreadable picture, from the same source of randomness."""
+        if not isinstance(idx, SeededIndex):
+            return self._rand_another()
+        draw = np.random.default_rng((idx.seed, idx.position, attempt)).integers(len(self))
+        return SeededIndex(int(draw), idx.seed, idx.position)
 
     def _read_checked(self, info: dict[str, Any]) -> dict[str, Any]:
         results = self.read_sample(info)
