@@ -37,7 +37,7 @@ class ClusterSegHead(ClusterHead):
         seg_loss (dict): Config of the loss; it is given ``num_classes``, ``matching`` and
             ``use_class_head``.
         auxiliary_semantic (dict | None): Config of a per-pixel branch on the raw backbone
-            maps (``feats.backbone``), for training only, given ``out_channels`` = C + 1. Its
+            maps (``feats.backbone``), for training only, given ``num_classes``. Its
             ``in_channels`` are those of the backbone.
         **kwargs: As in :class:`ClusterHead`, but for ``out_channels`` and what shapes values
             into a map. ``losses`` (None: the task's) train what necks left in
@@ -70,10 +70,14 @@ class ClusterSegHead(ClusterHead):
                 f'cluster c is class c of the {num_classes} classes. Set num_clusters='
                 f"{num_classes}, or matching='hungarian'."
             )
+        decoder = dict(kwargs.pop('decoder', dict(type='KMaXTransformerDecoder')))
+        if use_class_head:
+            decoder.setdefault('void_bias', True)
         super().__init__(
             task,
             in_channels,
             num_clusters,
+            decoder=decoder,
             out_channels=num_classes + 1 if use_class_head else 0,
             **kwargs,
         )
@@ -88,7 +92,7 @@ class ClusterSegHead(ClusterHead):
             None
             if auxiliary_semantic is None
             else MODELS.build(
-                dict(auxiliary_semantic), default_args=dict(out_channels=num_classes + 1)
+                dict(auxiliary_semantic), default_args=dict(num_classes=num_classes)
             )
         )
 
