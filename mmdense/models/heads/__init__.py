@@ -1,15 +1,19 @@
 """Heads: features to the map of one task."""
 
 from .aspp_head import DeepLabV3PlusHead
+from .auxiliary_semantic_decoder import AuxiliarySemanticDecoder
 from .base_head import BaseDenseHead
 from .cluster_bin_depth_head import ClusterBinDepthHead
 from .cluster_head import ClusterHead
 from .cluster_prediction import ClusterPrediction
 from .cluster_seg_head import ClusterSegHead
 from .conv_head import ConvHead
+from .kmax_predictor import KMaXPredictor
+from .kmax_transformer_decoder import KMaXTransformerDecoder
 from .sphere_segment_normal_head import SphereSegmentNormalHead
 
 __all__ = [
+    'AuxiliarySemanticDecoder',
     'BaseDenseHead',
     'ClusterBinDepthHead',
     'ClusterHead',
@@ -17,5 +21,7 @@ __all__ = [
     'ClusterSegHead',
     'ConvHead',
     'DeepLabV3PlusHead',
+    'KMaXPredictor',
+    'KMaXTransformerDecoder',
     'SphereSegmentNormalHead',
 ]

@@ -23,7 +23,10 @@ def _separable(in_channels: int, out_channels: int, bn: BNSettings) -> nn.Sequen
 
 
 class _ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: ``branches`` (1x1, then one 3x3 per rate), ``pool``, ``project``."""
+    """Atrous spatial pyramid pooling.
+
+    Children: ``branches`` (1x1, then one 3x3 per rate), ``pool``, ``project``.
+    """
 
     def __init__(
         self,
@@ -87,7 +90,8 @@ class AuxiliarySemanticDecoder(ConstructorInitModule):
     Args:
         in_channels (Sequence[int]): Channels of the backbone maps, fine to coarse. Read are
             the coarsest and those of ``fusion_indices``.
-        num_classes (int): C. The output has C + 1 channels, void last; the short form has C.
+        out_channels (int): C + 1: the classes, and void last. The short form has no void
+            and yields C channels for the same number.
         aspp_channels (int): Width of the pyramid. Defaults to 256.
         aspp_rates (Sequence[int]): Dilations of its 3x3 convolutions. Defaults to (6, 12, 18).
         projections (Sequence[int]): Widths of the projected finer maps, coarse to fine.
@@ -110,7 +114,7 @@ class AuxiliarySemanticDecoder(ConstructorInitModule):
     def __init__(
         self,
         in_channels: Sequence[int],
-        num_classes: int,
+        out_channels: int,
         *,
         aspp_channels: int = 256,
         aspp_rates: Sequence[int] = (6, 12, 18),
@@ -143,7 +147,7 @@ class AuxiliarySemanticDecoder(ConstructorInitModule):
                 self.fusions.append(fusion)
                 width = head_channels
         self.head = _separable(width, head_channels, bn)
-        self.classifier = nn.Conv2d(head_channels, num_classes + (not short), 1)
+        self.classifier = nn.Conv2d(head_channels, out_channels - short, 1)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -37,17 +37,18 @@ class KMaXPredictor(nn.Module):
         pixel_channels (int): Channels of the pixel features.
         query_channels (int): Width of the cluster features.
         out_channels (int): D, width of the vector per cluster: classes plus void, or the
-            dimensions of the task.
+            dimensions of the task. 0: no vectors, the value head is left out.
         hidden_channels (int): Width inside the pixel head. Defaults to 256.
         embed_dim (int): E, width in which pixels and clusters meet. Defaults to 128.
-        void_bias (bool): Add :func:`void_log_odds` to the last entry of each vector.
-            Defaults to False.
+        void_bias (bool): Add :func:`void_log_odds` to the last entry of each vector, if there
+            are vectors. Defaults to False.
         center_mlp_layers (int): Extra linear layers with batch norm and GELU ahead of the
             value head. Defaults to 0.
         bn (BNSettings): Batch norm constants.
 
     Shape:
-        - mask_features, value_features: ``(B, K, query_channels)``.
+        - mask_features, value_features: ``(B, K, query_channels)``; no values are computed
+          if ``value_features`` is None.
         - pixels: ``(B, pixel_channels, H, W)``.
 
     Raises:
@@ -67,12 +68,13 @@ class KMaXPredictor(nn.Module):
         bn: BNSettings = BNSettings(),  # noqa: B008  (frozen)
     ) -> None:
         super().__init__()
-        if void_bias and out_channels < 2:
+        if void_bias and out_channels == 1:
             raise ValueError(
-                f'KMaXPredictor: void_bias=True with out_channels={out_channels}, expected at least '
-                'one class and void. Set `void_bias=False` for tasks without classes.'
+                f'KMaXPredictor: void_bias=True with out_channels={out_channels}, expected at '
+                'least one class and void. Set `void_bias=False` for tasks without classes.'
             )
-        self.void_log_odds = void_log_odds(out_channels) if void_bias else None
+        has_void = void_bias and out_channels > 0
+        self.void_log_odds = void_log_odds(out_channels) if has_void else None
         self.pixel_head = nn.Sequential(
             ConvNorm(
                 pixel_channels, pixel_channels, 5, groups=pixel_channels, bn=bn, init='xavier'
@@ -82,25 +84,26 @@ class KMaXPredictor(nn.Module):
         )
         self.mask_head = LinearNorm(query_channels, embed_dim, act=False, bn=bn)
         self.mask_bn = bn.norm2d(1)
+        depth = center_mlp_layers if out_channels else 0
         self.center_mlp = nn.Sequential(
-            *(LinearNorm(query_channels, query_channels, bn=bn) for _ in range(center_mlp_layers))
+            *(LinearNorm(query_channels, query_channels, bn=bn) for _ in range(depth))
         )
-        self.value_head = nn.Linear(query_channels, out_channels)
+        self.value_head = nn.Linear(query_channels, out_channels) if out_channels else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Initialise mask batch norm and value head."""
         nn.init.constant_(self.mask_bn.weight, 0.1)
-        trunc_normal_(self.value_head.weight, 0.01)
-        nn.init.zeros_(self.value_head.bias)
+        if self.value_head is not None:
+            trunc_normal_(self.value_head.weight, 0.01)
+            nn.init.zeros_(self.value_head.bias)
 
     def forward(
         self,
         mask_features: Tensor,
-        value_features: Tensor,
+        value_features: Tensor | None,
         pixels: Tensor,
         *,
-        with_values: bool = True,
         with_embeddings: bool = True,
     ) -> ClusterPrediction:
         """Predict.
@@ -119,13 +122,15 @@ class KMaXPredictor(nn.Module):
             # One channel: scale and shift are shared by all clusters and pixels.
             logits = self.mask_bn(as_parameters_of(self.mask_bn, logits.unsqueeze(1))).squeeze(1)
         logits = at_least_float32(logits).unflatten(-1, embeddings.shape[-2:])
-        values = self.values(value_features) if with_values else None
+        values = None if value_features is None else self.values(value_features)
         return ClusterPrediction(logits, values, embeddings if with_embeddings else None)
 
-    def values(self, features: Tensor) -> Tensor:
+    def values(self, features: Tensor) -> Tensor | None:
         """``(B, K, query_channels)`` to the vector of each cluster, ``(B, K, D)``."""
-        features = self.center_mlp(features)
         head = self.value_head
+        if head is None:
+            return None
+        features = self.center_mlp(features)
         with full_precision(features):
             values = F.linear(
                 at_least_float32(features),

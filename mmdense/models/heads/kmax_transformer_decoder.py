@@ -118,9 +118,8 @@ class KMaXDecoderLayer(nn.Module):
         query_space = self.query_conv(queries)
         prediction = self.predictor(
             query_space,
-            query_space,
+            query_space if with_values else None,
             pixel_space,
-            with_values=with_values,
             with_embeddings=with_embeddings,
         )
         centers = self._aggregate(hard_assignment(prediction.mask_logits), pixel_space)
@@ -185,7 +184,7 @@ class KMaXTransformerDecoder(ConstructorInitModule):
         in_channels (Sequence[int]): Channels of the maps, fine to coarse.
         num_queries (int): K, the number of clusters.
         out_channels (int): D, width of the vector per cluster: classes plus void (with
-            ``void_bias``), or the dimensions of the task.
+            ``void_bias``), or the dimensions of the task. 0: no vectors, and no class heads.
         layers_per_scale (Sequence[int]): Layers on each map, coarsest first. Maps beyond
             these, but the finest, are not read. Defaults to (2, 2, 2).
         query_dim (int): Width of the queries. Defaults to 256.
@@ -277,7 +276,7 @@ class KMaXTransformerDecoder(ConstructorInitModule):
             for channels, depth in zip(reversed(self.in_channels), self.layers_per_scale)
             for _ in range(depth)
         )
-        self.class_embedding = LinearNorm(query_dim, query_dim, bn=bn)
+        self.class_embedding = LinearNorm(query_dim, query_dim, bn=bn) if out_channels else None
         self.mask_embedding = LinearNorm(query_dim, query_dim, bn=bn)
         self.predictor = predictor(self.in_channels[0], query_dim)
         self.reset_parameters()
@@ -334,7 +333,7 @@ class KMaXTransformerDecoder(ConstructorInitModule):
                 states.append(queries)
         final = self.predictor(
             self.mask_embedding(queries),
-            self.class_embedding(queries),
+            self.class_embedding(queries) if self.class_embedding is not None else None,
             maps[0],
             with_embeddings=embeddings,
         )

@@ -15,7 +15,7 @@ WeightInit = Literal['he', 'xavier'] | float
 
 
 def init_weight_(weight: Tensor, how: WeightInit) -> None:
-    """Initialise a kernel: He truncated normal, Xavier uniform, or truncated normal of a given std."""
+    """Initialise a kernel: He truncated normal, Xavier uniform, or truncated normal of a std."""
     if how == 'he':
         he_trunc_normal_(weight)
     elif how == 'xavier':

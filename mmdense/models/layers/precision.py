@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from mmdense.models.losses.functional import at_least_float32, full_precision
 
-def at_least_float32(x: Tensor) -> Tensor:
-    """``x`` in float32, or unchanged if it is wider."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))
-
-
-def full_precision(x: Tensor) -> torch.autocast:
-    """A context without autocast on the device of ``x``.
-
-    Inputs must be widened with :func:`at_least_float32` inside it.
-    """
-    return torch.autocast(device_type=x.device.type, enabled=False)
+__all__ = ['as_parameters_of', 'at_least_float32', 'full_precision']
 
 
 def as_parameters_of(module: nn.Module, x: Tensor) -> Tensor:

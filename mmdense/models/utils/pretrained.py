@@ -187,8 +187,8 @@ def load_pretrained(
     report = compare_state_dicts(module, state_dict, drop)
     if report.missing_share > max_missing:
         raise ValueError(
-            f'{where}: {report.counts()}. {report.missing_share:.1%} of the keys of the model found '
-            f'no weight, `max_missing`={max_missing:g} allows {max_missing:.1%} ({report.names()}). '
+            f'{where}: {report.counts()} ({report.names()}). {report.missing_share:.1%} of the '
+            f'keys of the model found no weight, `max_missing`={max_missing:g} allows less. '
             'Check that checkpoint and architecture belong together, set `init_cfg.prefix`, or '
             'raise `init_cfg.max_missing` to accept this.'
         )
