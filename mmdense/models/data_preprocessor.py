@@ -80,7 +80,7 @@ class DenseDataPreprocessor(BaseDataPreprocessor):
         self.pad_mode = pad_mode
         self.register_buffer('mean', self._per_channel('mean', mean), persistent=False)
         self.register_buffer('std', self._per_channel('std', std), persistent=False)
-        if (self.std <= 0).any():
+        if min([std] if isinstance(std, int | float) else std) <= 0:
             raise ValueError(f'DenseDataPreprocessor: `std` is {std}; it must be positive.')
 
     @staticmethod

@@ -1,9 +1,17 @@
 _base_ = ['./nyud.py', '../tasks/nyud_depth.py']
 
-train_dataloader = dict(dataset=dict(tasks=_base_.tasks))
+train_dataloader = dict(dataset=dict(tasks=_base_.tasks, pipeline=_base_.depth_pipeline))
 val_dataloader = dict(dataset=dict(tasks=_base_.tasks))
 test_dataloader = val_dataloader
-val_evaluator = dict(type='MultiTaskEvaluator', tasks=_base_.tasks, metrics=None)
+val_evaluator = dict(
+    type='MultiTaskEvaluator',
+    tasks=_base_.tasks,
+    metrics=dict(depth=[
+        # The protocol of the tables: per picture, Eigen crop; then the two others in use.
+        dict(type='DepthMetric', average='image', crop='eigen'),
+        dict(type='DepthMetric', prefix='depth_pooled', crop='eigen'),
+        dict(type='DepthMetric', prefix='depth_full')
+    ]))
 test_evaluator = val_evaluator
 visualizer = dict(
     type='DenseLocalVisualizer',

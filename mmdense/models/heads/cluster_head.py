@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -206,7 +207,7 @@ class ClusterHead(BaseDenseHead):
                 f"{self.config_key}: value_range={value_range} needs activation='sigmoid', "
                 f'got {self.activation!r}. Drop one of the two.'
             )
-        limits = torch.tensor((0.0, 1.0) if value_range is None else value_range)
+        limits = np.asarray((0.0, 1.0) if value_range is None else value_range, np.float32)
         if (
             limits.shape not in ((2,), (self.out_channels, 2))
             or (limits[..., 0] >= limits[..., 1]).any()
@@ -216,8 +217,8 @@ class ClusterHead(BaseDenseHead):
                 f'high, or {self.out_channels} such pairs, one per dimension.'
             )
         # Not part of a checkpoint: the config states them.
-        self.register_buffer('range_low', limits[..., 0].float(), persistent=False)
-        self.register_buffer('range_high', limits[..., 1].float(), persistent=False)
+        self.register_buffer('range_low', torch.tensor(limits[..., 0]), persistent=False)
+        self.register_buffer('range_high', torch.tensor(limits[..., 1]), persistent=False)
 
 
 def _size(maps: Tensor) -> tuple[int, int]:

@@ -91,9 +91,7 @@ class ClusterSegHead(ClusterHead):
         self.auxiliary_semantic = (
             None
             if auxiliary_semantic is None
-            else MODELS.build(
-                dict(auxiliary_semantic), default_args=dict(num_classes=num_classes)
-            )
+            else MODELS.build(dict(auxiliary_semantic), default_args=dict(num_classes=num_classes))
         )
 
     def forward(self, feats: DenseFeatures) -> Tensor:

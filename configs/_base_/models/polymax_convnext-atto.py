@@ -1,0 +1,27 @@
+# A PolyMaX for a CPU: ConvNeXt-Atto and a narrow trunk, everything else as published.
+backbone_channels = [40, 80, 160, 320]
+decoder_channels = [64, 128, 256, 512]
+decoder = dict(
+    type='KMaXTransformerDecoder',
+    layers_per_scale=(1, 1, 1),
+    query_dim=128,
+    base_filters=64,
+    num_heads=4,
+    ffn_dim=512,
+    predictor_hidden=64,
+    embed_dim=64,
+    drop_path=0.0,
+    bn_momentum=0.1)
+
+model = dict(
+    type='DensePredictor',
+    data_preprocessor=dict(
+        type='DenseDataPreprocessor', mean=127.5, std=127.5, size_divisor=32),
+    backbone=dict(type='ConvNeXt', arch='atto', layer_scale_init=1.0),
+    neck=dict(
+        type='KMaXPixelDecoder',
+        in_channels=backbone_channels,
+        widths=(128, 64, 32, 16),
+        num_blocks=(1, 1, 1, 1),
+        num_heads=4,
+        bn_momentum=0.1))

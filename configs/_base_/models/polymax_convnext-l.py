@@ -1,0 +1,15 @@
+# PolyMaX on ConvNeXt-L: ImageNet-22k weights fine-tuned on ImageNet-1k at 384, the drop path of
+# kMaX-DeepLab's COCO configuration.
+_base_ = ['./polymax_r50.py']
+backbone_channels = [192, 384, 768, 1536]
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='ConvNeXt',
+        arch='large',
+        drop_path_rate=0.6,
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_large_22k_1k_384.pth')),
+    neck=dict(in_channels=backbone_channels))

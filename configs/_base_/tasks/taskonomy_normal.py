@@ -1,0 +1,2 @@
+tasks = dict(
+    normal=dict(type='Normal'))

@@ -1,0 +1,23 @@
+_base_ = [
+    '../_base_/datasets/nyud_depth.py', '../_base_/models/polymax_convnext-s.py',
+    '../_base_/schedules/polymax_finetune_40k.py', '../_base_/default_runtime.py'
+]
+
+model = dict(
+    tasks=_base_.tasks,
+    heads=dict(
+        depth=dict(
+            type='ClusterBinDepthHead',
+            in_channels=_base_.decoder_channels,
+            num_clusters=16,
+            losses=[
+                dict(type='SILogLoss', variance_focus=1.0, sqrt=False),
+                dict(type='RelativeSquaredErrorLoss'),
+                dict(type='MultiScaleGradientLoss', loss_weight=0.5)
+            ])))
+
+# The depth range is another one, and with it the meaning of the bin centres: the seven
+# output layers start afresh.
+default_hooks = dict(load_report=dict(drop=[r'value_head']))
+
+load_from = 'work_dirs/polymax_convnext-s_8xb8-100k_taskonomy-513x513_depth/iter_100000.pth'

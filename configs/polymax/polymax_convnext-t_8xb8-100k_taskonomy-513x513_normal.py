@@ -1,0 +1,13 @@
+_base_ = [
+    '../_base_/datasets/taskonomy_normal.py', '../_base_/models/polymax_convnext-t.py',
+    '../_base_/schedules/polymax_pretrain_100k.py', '../_base_/default_runtime.py'
+]
+
+model = dict(
+    tasks=_base_.tasks,
+    heads=dict(
+        normal=dict(
+            type='SphereSegmentNormalHead',
+            in_channels=_base_.decoder_channels,
+            num_clusters=8,
+            losses=[dict(type='MaskedL2Loss')])))

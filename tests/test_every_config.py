@@ -1,0 +1,50 @@
+"""Every public config is built by existing: it parses, and its model builds on the meta device."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmdense.registry import EVALUATORS, MODELS, TASKS, TRANSFORMS, VISUALIZERS
+from mmdense.tasks import build_tasks
+from mmdense.utils.config_check import check_config
+
+ROOT = Path(__file__).parents[1] / 'configs'
+CONFIGS = sorted(p for p in ROOT.glob('*/*.py') if p.parent.name != '_base_')
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
+def test_config_builds(path):
+    init_default_scope('mmdense')
+    cfg = Config.fromfile(path)
+    check_config(cfg)
+    tasks = build_tasks(cfg.tasks)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    assert list(model.tasks) == list(tasks)
+    assert sum(p.numel() for p in model.parameters()) > 1e5
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        assert list(build_tasks(dataset.tasks)) == list(tasks)
+        for transform in dataset.pipeline:
+            TRANSFORMS.build(transform)
+    for key in ('val_evaluator', 'test_evaluator'):
+        assert EVALUATORS.build(cfg[key]).metrics
+    assert VISUALIZERS.get(cfg.visualizer.type)
+    assert all(TASKS.get(task.type) for task in cfg.tasks.values())
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
+def test_config_is_named_after_its_content(path):
+    cfg = Config.fromfile(path)
+    _, _, schedule, data = path.stem.split('_')[:4]
+    batch = int(schedule.split('-')[0].split('xb')[1])
+    assert cfg.train_dataloader.batch_size == batch
+    length = schedule.split('-')[1]
+    if length != 'quickstart':
+        iters = int(length.removesuffix('k')) * (1000 if length.endswith('k') else 1)
+        assert cfg.train_cfg.max_iters == iters == cfg.param_scheduler[0].total
+    name = dict(rooms='Rooms', nyud='NYUDv2', taskonomy='Taskonomy')[data.split('-')[0]]
+    assert cfg.train_dataloader.dataset.type == f'{name}Dataset'
