@@ -48,3 +48,4 @@ val_dataloader = dict(
         ann_file='gt_sets/val.txt',
         test_mode=True,
         pipeline=test_pipeline))
+test_dataloader = val_dataloader

@@ -34,3 +34,4 @@ val_dataloader = dict(
         cache_dir=cache_dir,
         test_mode=True,
         pipeline=test_pipeline))
+test_dataloader = val_dataloader

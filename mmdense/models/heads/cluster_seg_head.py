@@ -37,7 +37,7 @@ class ClusterSegHead(ClusterHead):
         seg_loss (dict): Config of the loss; it is given ``num_classes``, ``matching`` and
             ``use_class_head``.
         auxiliary_semantic (dict | None): Config of a per-pixel branch on the raw backbone
-            maps (``feats.backbone``), for training only, given ``num_classes``. Its
+            maps (``feats.backbone``), for training only, given ``out_channels`` = C + 1. Its
             ``in_channels`` are those of the backbone.
         **kwargs: As in :class:`ClusterHead`, but for ``out_channels`` and what shapes values
             into a map. ``losses`` (None: the task's) train what necks left in
@@ -91,7 +91,7 @@ class ClusterSegHead(ClusterHead):
         self.auxiliary_semantic = (
             None
             if auxiliary_semantic is None
-            else MODELS.build(dict(auxiliary_semantic), default_args=dict(num_classes=num_classes))
+            else MODELS.build(dict(auxiliary_semantic), default_args=dict(out_channels=num_classes + 1))
         )
 
     def forward(self, feats: DenseFeatures) -> Tensor:
