@@ -91,7 +91,9 @@ class ClusterSegHead(ClusterHead):
         self.auxiliary_semantic = (
             None
             if auxiliary_semantic is None
-            else MODELS.build(dict(auxiliary_semantic), default_args=dict(out_channels=num_classes + 1))
+            else MODELS.build(
+                dict(auxiliary_semantic), default_args=dict(out_channels=num_classes + 1)
+            )
         )
 
     def forward(self, feats: DenseFeatures) -> Tensor:

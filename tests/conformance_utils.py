@@ -1,0 +1,72 @@
+"""Small models of each method and random batches for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmdense.registry import MODELS
+from mmdense.structures import DenseDataSample
+
+ROOT = Path(__file__).parents[1]
+#: One small config per method.
+METHODS = {
+    'conv baseline': 'configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py',
+    'polymax': 'configs/polymax/polymax_convnext-atto_1xb8-quickstart_rooms-96x128.py',
+}
+
+
+def load_config(method: str) -> Config:
+    """The config of a method, in the scope of mmdense."""
+    init_default_scope('mmdense')
+    return Config.fromfile(ROOT / METHODS[method])
+
+
+def make_model(method: str, seed: int = 0) -> torch.nn.Module:
+    """A model with fresh weights."""
+    torch.manual_seed(seed)
+    model = MODELS.build(load_config(method).model)
+    model.init_weights()
+    return model
+
+
+def random_batch(model, sizes, lacking=(), seed=1):
+    """A batch of random pictures and labels.
+
+    Args:
+        model: A ``DensePredictor``.
+        sizes: Height and width of each picture.
+        lacking: Pairs of picture index and task key that have no label.
+        seed: Seed.
+    """
+    rng = np.random.default_rng(seed)
+    inputs, samples = [], []
+    for index, size in enumerate(sizes):
+        inputs.append(torch.from_numpy(rng.integers(0, 256, (3, *size), dtype=np.uint8)))
+        sample = DenseDataSample(metainfo=dict(ori_shape=size, img_shape=size))
+        for key, task in model.tasks.items():
+            if (index, key) in lacking:
+                continue
+            sample.set_gt(task, task.to_tensor(random_gt(task, size, rng)))
+        samples.append(sample)
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def random_gt(task, size, rng):
+    """A random ground-truth array of a task."""
+    if task.gt_channels == 3:
+        gt = rng.normal(size=(*size, 3)).astype(task.dtype)
+        return gt / np.linalg.norm(gt, axis=-1, keepdims=True)
+    if task.dtype is np.float32:
+        return rng.uniform(0.5, 8, size).astype(np.float32)
+    return rng.integers(0, max(task.num_channels, 2), size).astype(np.uint8)
+
+
+def loss_of(model, batch):
+    """Total loss and what is logged, with the preprocessor in between."""
+    data = model.data_preprocessor(batch, training=True)
+    return model.parse_losses(model(**data, mode='loss'))

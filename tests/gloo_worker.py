@@ -1,0 +1,40 @@
+"""One of two processes; started by ``test_conformance.py``."""
+
+import sys
+from pathlib import Path
+
+import torch
+from torch.distributed import destroy_process_group, init_process_group
+from torch.nn.parallel import DistributedDataParallel
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conformance_utils import make_model, random_batch
+
+SIZES = ((64, 96), (64, 96))
+
+
+def main(method: str, out: str) -> None:
+    """Compare one backward pass over two pictures with two passes over one each."""
+    torch.set_num_threads(1)
+    init_process_group('gloo')
+    rank = torch.distributed.get_rank()
+    # Batch statistics would differ between one batch of two and two of one.
+    model = make_model(method).eval()
+    wrapped = DistributedDataParallel(model, find_unused_parameters=False)
+    batch = random_batch(model, SIZES)
+    own = {key: value[rank : rank + 1] for key, value in batch.items()}
+    total, _ = model.parse_losses(wrapped(**model.data_preprocessor(own, True), mode='loss'))
+    total.backward()
+    together = {name: p.grad.clone() for name, p in model.named_parameters()}
+    if rank == 0:
+        plain = make_model(method).eval()
+        losses = plain(**plain.data_preprocessor(random_batch(plain, SIZES), True), mode='loss')
+        sum(v for k, v in losses.items() if 'loss' in k.rsplit('.', 1)[-1]).backward()
+        pairs = {n: (p.grad, together[n]) for n, p in plain.named_parameters()}
+        torch.save(pairs, out)
+    torch.distributed.barrier()
+    destroy_process_group()
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])
