@@ -93,7 +93,7 @@ def test_meta_model_is_initialised_after_materialising():
 
 
 def test_wrong_use_names_the_argument():
-    with pytest.raises(ValueError, match="arch='tinny' is unknown.*Did you mean 'tiny'"):
+    with pytest.raises(ValueError, match=r"arch='tinny' is unknown.*Did you mean 'tiny'"):
         ConvNeXt('tinny')
     with pytest.raises(ValueError, match='one entry per stage'):
         ConvNeXt(dict(depths=(1, 1), channels=(4,)))
