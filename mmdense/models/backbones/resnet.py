@@ -74,6 +74,10 @@ class ResNet(PretrainedInitMixin, MMSegResNet):
             products.append(products[-1] * stride)
         self.strides = tuple(products[i + 1] for i in sorted(out_indices))
 
+    def train(self, mode: bool = True) -> ResNet:
+        super().train(mode)
+        return self  # mmseg's returns None, which breaks `model.eval()(x)`
+
     def fold_batch_norm(self) -> None:
         """Merge the batch norms into the convolutions, for inference."""
         fuse_conv_bn(self)

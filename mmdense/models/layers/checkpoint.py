@@ -13,15 +13,20 @@ from torch.utils.checkpoint import checkpoint
 @contextmanager
 def _frozen_statistics(module: nn.Module) -> Iterator[None]:
     """Normalise by batch statistics without another update of the running ones."""
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    training = [m for m in norms if m.training]
-    for norm in training:
-        norm.track_running_stats = False
+    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
+    before = [
+        (n, n.momentum, None if n.num_batches_tracked is None else n.num_batches_tracked.clone())
+        for n in norms
+    ]
+    for norm in norms:
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in training:
-            norm.track_running_stats = True
+        for norm, momentum, count in before:
+            norm.momentum = momentum
+            if count is not None:
+                norm.num_batches_tracked.copy_(count)
 
 
 def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
