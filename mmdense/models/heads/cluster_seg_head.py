@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmdense.models.losses.functional import at_least_float32, resize
+from mmdense.models.layers import at_least_float32
+from mmdense.models.losses.functional import resize
 from mmdense.registry import MODELS
 from mmdense.structures import DenseFeatures
 from mmdense.tasks import BaseTask

@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from .functional import at_least_float32, check_loss_inputs, full_precision
+from mmdense.models.layers import at_least_float32, full_precision
+
+from .functional import check_loss_inputs
 
 
 class DenseLoss(nn.Module, ABC):

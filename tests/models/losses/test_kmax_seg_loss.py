@@ -303,12 +303,14 @@ def test_half_precision_predictions_are_read_in_fp32():
 @pytest.mark.parametrize('align_corners', [False, True])
 @pytest.mark.parametrize('native', [(3, 5), (6, 9), (12, 17), (1, 1)])
 def test_sampling_equals_resizing_and_gathering(align_corners, native):
-    maps, size = torch.randn(2, 4, *native), (11, 17)
+    maps, size = torch.randn(2, 4, *native, dtype=torch.float64), (11, 17)
     index = torch.randint(0, 11 * 17, (2, 50))
     resized = F.interpolate(maps, size=size, mode='bilinear', align_corners=align_corners)
     want = resized.flatten(2).gather(2, index[:, None].expand(-1, 4, -1)).transpose(1, 2)
     got = functional.sample_maps(maps, index, size, align_corners)
-    assert torch.allclose(got, want, atol=3e-6)
+    assert torch.allclose(got, want, atol=1e-12)
+    single = functional.sample_maps(maps.float(), index, size, align_corners)
+    assert torch.allclose(single, want.float(), atol=2e-5)
 
 
 def test_enough_samples_take_every_pixel_without_noise():

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .reduction import at_least_float32, batch_mean
+from mmdense.models.layers import at_least_float32
+
+from .reduction import batch_mean
 
 # Sampling logit of void pixels: drawn only when the labelled ones are used up.
 _VOID_LOGIT = -99999.0
@@ -58,12 +60,13 @@ def sample_maps(maps: Tensor, index: Tensor, size: tuple[int, int], align_corner
     """
     maps = at_least_float32(maps)
     coordinates = []
-    for position, length in ((index % size[1], size[1]), (index // size[1], size[0])):
+    for steps, length in ((index % size[1], size[1]), (index // size[1], size[0])):
+        position = steps.to(maps.dtype)
         if align_corners:
             coordinates.append(2 * position / max(length - 1, 1) - 1)
         else:
             coordinates.append((2 * position + 1) / length - 1)
-    grid = torch.stack(coordinates, dim=-1)[:, None].to(maps.dtype)
+    grid = torch.stack(coordinates, dim=-1)[:, None]
     # Border padding: a centre-aligned grid asks for points outside the outermost centres.
     sampled = F.grid_sample(
         maps, grid, mode='bilinear', padding_mode='border', align_corners=align_corners
