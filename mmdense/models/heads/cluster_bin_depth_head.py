@@ -9,7 +9,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmdense.models.layers import at_least_float32
+from mmdense.models.losses.functional import at_least_float32
 from mmdense.registry import MODELS
 from mmdense.tasks import BaseTask
 

@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmdense.models.layers import at_least_float32, full_precision
-from mmdense.models.losses.functional import resize
+from mmdense.models.losses.functional import at_least_float32, full_precision, resize
 from mmdense.registry import MODELS
 from mmdense.structures import DenseFeatures
 from mmdense.tasks import BaseTask

@@ -7,9 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from mmdense.models.layers import at_least_float32, full_precision
-
-from .functional import check_loss_inputs
+from .functional import at_least_float32, check_loss_inputs, full_precision
 
 
 class DenseLoss(nn.Module, ABC):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mmdense.models.layers import at_least_float32, full_precision
 from mmdense.registry import MODELS
 
 from . import functional as losses
@@ -125,7 +124,7 @@ class KMaXSegLoss(nn.Module):
         size = (labels.shape[1], labels.shape[2])
         labels = labels.flatten(1)
         one_hot = losses.one_hot_labels(labels, self.num_classes)
-        with full_precision(target):
+        with losses.full_precision(target):
             values = self._mask_terms(predictions, labels, one_hot, size, align_corners)
             if self.weights['instance'] > 0:
                 values['instance'] = self._instance_term(
@@ -167,10 +166,6 @@ class KMaXSegLoss(nn.Module):
             quality = losses.mask_quality(log_p[-1], targets)
             terms['class'] = losses.class_cross_entropy(class_logits, targets, quality)
         terms['dice'] = losses.weighted_dice(log_p, targets, confidence)
-        if class_logits is None:
-            # Unused class heads stay in the graph: distributed training waits for all gradients.
-            unused = sum(0 * p.values.sum() for p in predictions if p.values is not None)
-            terms['dice'] = terms['dice'] + unused
         return terms
 
     def _class_logits(self, predictions: Sequence[ClusterPrediction]) -> Tensor | None:
@@ -182,7 +177,7 @@ class KMaXSegLoss(nn.Module):
                 'KMaXSegLoss: a prediction has no class logits (`values` is None) although '
                 'use_class_head=True. Let the decoder compute them, or set use_class_head=False.'
             )
-        return at_least_float32(torch.stack(values))
+        return losses.at_least_float32(torch.stack(values))
 
     def _instance_term(
         self,

@@ -30,9 +30,11 @@ from .pixel_sampling import (
     sampled_cross_entropy,
 )
 from .reduction import (
+    at_least_float32,
     batch_mean,
     check_loss_inputs,
     fill_invalid,
+    full_precision,
     has_valid,
     image_mean,
     pixel_mean,
@@ -41,6 +43,7 @@ from .resize import resize
 
 __all__ = [
     'MaskTargets',
+    'at_least_float32',
     'balanced_bce',
     'batch_mean',
     'charbonnier',
@@ -51,6 +54,7 @@ __all__ = [
     'cosine',
     'fill_invalid',
     'fixed_matching',
+    'full_precision',
     'has_valid',
     'hungarian_matching',
     'image_mean',

@@ -9,9 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mmdense.models.layers import at_least_float32
-
-from .reduction import batch_mean, fill_invalid, has_valid, image_mean
+from .reduction import at_least_float32, batch_mean, fill_invalid, has_valid, image_mean
 
 #: Least depth, metres, that enters a logarithm.
 MIN_LOG_DEPTH = 1e-6

@@ -6,9 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmdense.models.layers import at_least_float32
-
-from .reduction import batch_mean
+from .reduction import at_least_float32, batch_mean
 
 # Sampling logit of void pixels: drawn only when the labelled ones are used up.
 _VOID_LOGIT = -99999.0

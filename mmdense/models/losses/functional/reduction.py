@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+
 import torch
 from torch import Tensor
 
 from mmdense.utils import ShapeError
+
+
+def full_precision(tensor: Tensor) -> AbstractContextManager:
+    """A context in which autocast leaves matrix products on ``tensor``'s device in fp32."""
+    return torch.autocast(device_type=tensor.device.type, enabled=False)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """``tensor`` in fp32, or unchanged if it is wider."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def fill_invalid(values: Tensor, valid_mask: Tensor, fill: float) -> Tensor:

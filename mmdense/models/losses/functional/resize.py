@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmdense.models.layers import at_least_float32
+from .reduction import at_least_float32
 
 
 def resize(maps: Tensor, size: tuple[int, int], align_corners: bool) -> Tensor:
