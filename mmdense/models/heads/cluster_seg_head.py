@@ -34,6 +34,8 @@ class ClusterSegHead(ClusterHead):
             per training step.
         use_class_head (bool): Keep the class head (C + 1 logits per cluster). With fixed
             matching it only weighs the losses.
+        decoder (dict): As in :class:`ClusterHead`; with a class head ``void_bias`` is on unless
+            stated.
         seg_loss (dict): Config of the loss; it is given ``num_classes``, ``matching`` and
             ``use_class_head``.
         auxiliary_semantic (dict | None): Config of a per-pixel branch on the raw backbone
@@ -58,6 +60,7 @@ class ClusterSegHead(ClusterHead):
         num_clusters: int | None = None,
         matching: str = 'fixed',
         use_class_head: bool = True,
+        decoder: Mapping[str, Any] = dict(type='KMaXTransformerDecoder'),
         seg_loss: Mapping[str, Any] = dict(type='KMaXSegLoss'),
         auxiliary_semantic: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -70,9 +73,7 @@ class ClusterSegHead(ClusterHead):
                 f'cluster c is class c of the {num_classes} classes. Set num_clusters='
                 f"{num_classes}, or matching='hungarian'."
             )
-        decoder = dict(kwargs.pop('decoder', dict(type='KMaXTransformerDecoder')))
-        if use_class_head:
-            decoder.setdefault('void_bias', True)
+        decoder = {'void_bias': use_class_head, **decoder}
         super().__init__(
             task,
             in_channels,
@@ -88,13 +89,11 @@ class ClusterSegHead(ClusterHead):
                 num_classes=num_classes, matching=matching, use_class_head=use_class_head
             ),
         )
-        self.auxiliary_semantic = (
-            None
-            if auxiliary_semantic is None
-            else MODELS.build(
+        self.auxiliary_semantic = None
+        if auxiliary_semantic is not None:
+            self.auxiliary_semantic = MODELS.build(
                 dict(auxiliary_semantic), default_args=dict(out_channels=num_classes + 1)
             )
-        )
 
     def forward(self, feats: DenseFeatures) -> Tensor:
         return self._logits(self.decode_clusters(feats)[-1])

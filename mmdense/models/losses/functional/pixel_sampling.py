@@ -58,12 +58,13 @@ def sample_maps(maps: Tensor, index: Tensor, size: tuple[int, int], align_corner
     """
     maps = at_least_float32(maps)
     coordinates = []
-    for position, length in ((index % size[1], size[1]), (index // size[1], size[0])):
+    for steps, length in ((index % size[1], size[1]), (index // size[1], size[0])):
+        position = steps.to(maps.dtype)
         if align_corners:
             coordinates.append(2 * position / max(length - 1, 1) - 1)
         else:
             coordinates.append((2 * position + 1) / length - 1)
-    grid = torch.stack(coordinates, dim=-1)[:, None].to(maps.dtype)
+    grid = torch.stack(coordinates, dim=-1)[:, None]
     # Border padding: a centre-aligned grid asks for points outside the outermost centres.
     sampled = F.grid_sample(
         maps, grid, mode='bilinear', padding_mode='border', align_corners=align_corners
