@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .registry_lookup import LookupFailure, accepted_by, resolve
+from .registry_lookup import UnknownTypeError, accepted_by, resolve
 
 
 class ConfigError(ValueError):
@@ -196,7 +196,7 @@ class _Checker:
             return kind if callable(kind) else None
         try:
             found: Callable[..., Any] = resolve(kind, place.registries, self.scope)
-        except LookupFailure as failure:
+        except UnknownTypeError as failure:
             self.report(f'{path}.type', f"'{kind}': {failure}")
             return None
         return found
@@ -205,10 +205,13 @@ class _Checker:
         self, cfg: Mapping[str, Any], path: str, target: Callable[..., Any], place: _Place
     ) -> None:
         accepted = accepted_by(target)
-        if not accepted.exact:
-            return
         for key in cfg:
-            if key not in accepted.names and key not in _META and key not in place.extra:
+            if key in accepted.names or key in _META or key in place.extra:
+                continue
+            # `**kwargs` may take anything; a name one letter off a documented one is a slip
+            # all the same, and such constructors tend to swallow it.
+            free = accepted.names - set(cfg)
+            if accepted.exact or difflib.get_close_matches(key, free, n=1, cutoff=0.9):
                 self.report(f'{path}.{key}', unexpected_key(target, key, accepted.names))
 
     def nested(self, cfg: Mapping[str, Any], path: str) -> None:
