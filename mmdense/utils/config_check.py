@@ -71,7 +71,7 @@ _TOP: dict[str, _Place] = {
         default_type='OptimWrapper',
         extra=('constructor', 'paramwise_cfg'),
     ),
-    'param_scheduler': _Place(('PARAM_SCHEDULERS',), extra=('convert_to_iter_based',)),
+    'param_scheduler': _Place(('PARAM_SCHEDULERS',), mapping=True, extra=('convert_to_iter_based',)),
     'default_hooks': _Place(('HOOKS',), mapping=True, extra=_HOOK_EXTRA),
     'custom_hooks': _Place(('HOOKS',), extra=_HOOK_EXTRA),
     'val_evaluator': _EVALUATOR,
@@ -95,7 +95,7 @@ _NESTED: dict[str, _Place] = {
     'datasets': _DATASET,
     'pipeline': _TRANSFORM,
     'transforms': _TRANSFORM,
-    'metrics': _Place(('METRICS',)),
+    'metrics': _Place(('METRICS',), mapping=True),
     'optimizer': _Place(('OPTIMIZERS',)),
     'vis_backends': _Place(('VISBACKENDS',)),
 }
@@ -181,9 +181,8 @@ class _Checker:
         self.scope = str(cfg.get('_scope_') or outer)
         kind = cfg.get('type', place.default_type)
         if kind == '':
-            # A list of schedulers per optimizer is a dict without `type` as well.
-            if not any(isinstance(item, Mapping) or _is_list(item) for item in cfg.values()):
-                self.report(path, f'has no `type`, so nothing can be built from {dict(cfg)}.')
+            keys = ', '.join(map(str, cfg)) or 'nothing'
+            self.report(path, f'has no `type`, so nothing can be built of it (it holds {keys}).')
         elif kind != '?':
             target = self.look_up(kind, path, place)
             if target is not None:
