@@ -10,7 +10,7 @@ from pathlib import Path
 # The doctor is asked where the package is not installed yet, or not for this interpreter.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmdense.utils.doctor import ThisMachine, examine, report, usable  # noqa: E402
+from mmdense.utils.doctor import ThisMachine, examine, report, usable
 
 
 def main(argv: list[str] | None = None) -> int:

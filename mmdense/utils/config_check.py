@@ -71,7 +71,9 @@ _TOP: dict[str, _Place] = {
         default_type='OptimWrapper',
         extra=('constructor', 'paramwise_cfg'),
     ),
-    'param_scheduler': _Place(('PARAM_SCHEDULERS',), mapping=True, extra=('convert_to_iter_based',)),
+    'param_scheduler': _Place(
+        ('PARAM_SCHEDULERS',), mapping=True, extra=('convert_to_iter_based',)
+    ),
     'default_hooks': _Place(('HOOKS',), mapping=True, extra=_HOOK_EXTRA),
     'custom_hooks': _Place(('HOOKS',), extra=_HOOK_EXTRA),
     'val_evaluator': _EVALUATOR,

@@ -281,7 +281,7 @@ def check_optional(machine: Machine, torch_version: str | None) -> list[Finding]
 
 
 def _matching(distribution: str, torch_version: str | None) -> str:
-    """torchvision 0.(n + 15) belongs to torch 2.n."""
+    """The requirement to install: torchvision 0.(n + 15) belongs to torch 2.n."""
     if distribution != 'torchvision' or torch_version is None:
         return distribution
     major, minor = _numbers(torch_version)
