@@ -34,6 +34,7 @@ class BuildWithConfigs(build_py):
 
 
 def copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder without compiled leftovers."""
     if source.is_dir():
         shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__', '*.pyc'))
     else:
@@ -41,6 +42,7 @@ def copy(source: Path, target: Path) -> None:
 
 
 def link(source: Path, target: Path) -> None:
+    """Link relative to the target, so that the checkout can be moved."""
     target.symlink_to(os.path.relpath(source, target.parent))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
@@ -127,11 +128,13 @@ def adapt_to_cpu(cfg: Config) -> list[str]:
     Returns:
         list[str]: What was dropped, for the log.
     """
-    wrapper = cfg.setdefault('model_wrapper_cfg', {})
-    wrapper.setdefault('type', 'MMDistributedDataParallel')
-    wrapper['device_ids'] = None
-    wrapper.setdefault('broadcast_buffers', False)
-    wrapper.setdefault('find_unused_parameters', cfg.get('find_unused_parameters', False))
+    cfg.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel',
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        **(cfg.get('model_wrapper_cfg') or {}),
+        'device_ids': None,
+    }
     dropped = []
     if cfg.get('sync_bn') is not None:
         dropped.append('sync_bn')
@@ -141,10 +144,9 @@ def adapt_to_cpu(cfg: Config) -> list[str]:
             _set(value, 'BN')
             dropped.append(path)
     if dropped and os.environ.get('RANK', '0') == '0':
-        print(
+        sys.stderr.write(  # the logger does not exist yet
             f'mmdense: synchronised batch normalisation needs GPUs; every process uses its '
-            f'own statistics here ({", ".join(dropped)}).',
-            flush=True,
+            f'own statistics here ({", ".join(dropped)}).\n'
         )
     return dropped
 

@@ -50,7 +50,7 @@ def test(
 
     Raises:
         ConfigError: If the config, an option or the checkpoint is wrong.
-        BuildFailure: If a part cannot be built.
+        BuildError: If a part cannot be built.
     """
     if out is not None and not out.endswith(_OUT_SUFFIXES):
         raise ConfigError(

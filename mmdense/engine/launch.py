@@ -30,7 +30,7 @@ from .distributed import init_distributed
 _LOSS_SCALE: dict[str, float | str] = {'bfloat16': 1.0, 'float16': 'dynamic'}
 
 
-class BuildFailure(RuntimeError):
+class BuildError(RuntimeError):
     """A run could not be built; the text explains the error that caused it."""
 
 
@@ -204,19 +204,19 @@ def build_runner(cfg: Config) -> Runner:
     """Build what a config describes, with mmengine's runner or its own ``runner_type``.
 
     Raises:
-        BuildFailure: If a part cannot be built, with the key path where it can be told.
+        BuildError: If a part cannot be built, with the key path where it can be told.
     """
     try:
         return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     except Exception as error:
-        raise BuildFailure(describe(error, cfg)) from error
+        raise BuildError(describe(error, cfg)) from error
 
 
 def run_loop(runner: Runner, loop: Callable[[], Any]) -> Any:
     """Run ``runner.train`` or ``runner.test``; both still build the data and the optimizer.
 
     Raises:
-        BuildFailure: If it fails before the first iteration.
+        BuildError: If it fails before the first iteration.
     """
     began = _StartedHook()
     runner.register_hook(began)
@@ -225,7 +225,7 @@ def run_loop(runner: Runner, loop: Callable[[], Any]) -> Any:
     except Exception as error:
         if began.started:
             raise
-        raise BuildFailure(describe(error, runner.cfg)) from error
+        raise BuildError(describe(error, runner.cfg)) from error
 
 
 def train(
@@ -247,7 +247,7 @@ def train(
 
     Raises:
         ConfigError: If the config, an option or a checkpoint is wrong.
-        BuildFailure: If a part cannot be built.
+        BuildError: If a part cannot be built.
     """
     cfg = load_config(config, cfg_options)
     set_work_dir(cfg, config, work_dir)
@@ -283,7 +283,7 @@ def guard(run: Callable[[], Any], debug: bool = False) -> int:
     except SELF_EXPLAINING as error:
         _tell(str(error))
         return 2 if isinstance(error, ConfigError) else 1
-    except (BuildFailure, FloatingPointError) as error:
+    except (BuildError, FloatingPointError) as error:
         _tell(str(error))
         return 1
     return 0
@@ -297,7 +297,7 @@ def _tell(message: str) -> None:
     sys.stdout.flush()
     if rank:  # rank 0 says it in full
         message = f'[process {rank}] {message.splitlines()[0][:200]}'
-        print(f'error: {message}', file=sys.stderr, flush=True)
+        sys.stderr.write(f'error: {message}\n')
         return
     hint = '(The traceback: add --debug, or set MMDENSE_DEBUG=1.)'
-    print(f'\nerror: {message}\n{hint}', file=sys.stderr, flush=True)
+    sys.stderr.write(f'\nerror: {message}\n{hint}\n')

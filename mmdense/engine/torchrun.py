@@ -17,10 +17,9 @@ def main(argv: list[str] | None = None) -> int:
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         sys.stdout.flush()
-        print(
+        sys.stderr.write(
             f'error: process {rank} ended with exit code {failure.exitcode}; its own message '
-            'is above.',
-            file=sys.stderr,
+            'is above.\n'
         )
         return failure.exitcode if 0 < failure.exitcode < 256 else 1
     return 0

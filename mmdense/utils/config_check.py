@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .registry_lookup import LookupFailure, accepted_by, resolve
+from .registry_lookup import UnknownTypeError, accepted_by, resolve
 
 
 class ConfigError(ValueError):
@@ -71,7 +71,9 @@ _TOP: dict[str, _Place] = {
         default_type='OptimWrapper',
         extra=('constructor', 'paramwise_cfg'),
     ),
-    'param_scheduler': _Place(('PARAM_SCHEDULERS',), extra=('convert_to_iter_based',)),
+    'param_scheduler': _Place(
+        ('PARAM_SCHEDULERS',), mapping=True, extra=('convert_to_iter_based',)
+    ),
     'default_hooks': _Place(('HOOKS',), mapping=True, extra=_HOOK_EXTRA),
     'custom_hooks': _Place(('HOOKS',), extra=_HOOK_EXTRA),
     'val_evaluator': _EVALUATOR,
@@ -95,7 +97,7 @@ _NESTED: dict[str, _Place] = {
     'datasets': _DATASET,
     'pipeline': _TRANSFORM,
     'transforms': _TRANSFORM,
-    'metrics': _Place(('METRICS',)),
+    'metrics': _Place(('METRICS',), mapping=True),
     'optimizer': _Place(('OPTIMIZERS',)),
     'vis_backends': _Place(('VISBACKENDS',)),
 }
@@ -181,9 +183,8 @@ class _Checker:
         self.scope = str(cfg.get('_scope_') or outer)
         kind = cfg.get('type', place.default_type)
         if kind == '':
-            # A list of schedulers per optimizer is a dict without `type` as well.
-            if not any(isinstance(item, Mapping) or _is_list(item) for item in cfg.values()):
-                self.report(path, f'has no `type`, so nothing can be built from {dict(cfg)}.')
+            keys = ', '.join(map(str, cfg)) or 'nothing'
+            self.report(path, f'has no `type`, so nothing can be built of it (it holds {keys}).')
         elif kind != '?':
             target = self.look_up(kind, path, place)
             if target is not None:
@@ -196,7 +197,7 @@ class _Checker:
             return kind if callable(kind) else None
         try:
             found: Callable[..., Any] = resolve(kind, place.registries, self.scope)
-        except LookupFailure as failure:
+        except UnknownTypeError as failure:
             self.report(f'{path}.type', f"'{kind}': {failure}")
             return None
         return found
@@ -205,10 +206,13 @@ class _Checker:
         self, cfg: Mapping[str, Any], path: str, target: Callable[..., Any], place: _Place
     ) -> None:
         accepted = accepted_by(target)
-        if not accepted.exact:
-            return
         for key in cfg:
-            if key not in accepted.names and key not in _META and key not in place.extra:
+            if key in accepted.names or key in _META or key in place.extra:
+                continue
+            # `**kwargs` may take anything; a name one letter off a documented one is a slip
+            # all the same, and such constructors tend to swallow it.
+            free = accepted.names - set(cfg)
+            if accepted.exact or difflib.get_close_matches(key, free, n=1, cutoff=0.9):
                 self.report(f'{path}.{key}', unexpected_key(target, key, accepted.names))
 
     def nested(self, cfg: Mapping[str, Any], path: str) -> None:

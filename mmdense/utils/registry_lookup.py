@@ -19,7 +19,7 @@ SIBLING_SCOPES = ('mmdense', 'mmseg', 'mmdet', 'mmpretrain', 'mmengine')
 OWN_REGISTRIES = ('TASKS', 'BALANCERS')
 
 
-class LookupFailure(Exception):
+class UnknownTypeError(Exception):
     """A ``type`` could not be resolved; the text says why and what to do."""
 
 
@@ -66,12 +66,12 @@ def resolve(type_name: str, registry_names: tuple[str, ...], scope: str) -> Any:
         The class or function.
 
     Raises:
-        LookupFailure: If nothing of that name is registered, or the package that would
+        UnknownTypeError: If nothing of that name is registered, or the package that would
             register it is absent or does not import.
     """
     prefix = type_name.split('.')[0] if '.' in type_name else ''
     if prefix and importlib.util.find_spec(prefix) is None:
-        raise LookupFailure(
+        raise UnknownTypeError(
             f'the package `{prefix}` is not installed here. Install it, or take a part of '
             'another package; `python tools/doctor.py` lists what is there.'
         )
@@ -80,7 +80,7 @@ def resolve(type_name: str, registry_names: tuple[str, ...], scope: str) -> Any:
             try:
                 found = registry.get(type_name)
             except ImportError as error:
-                raise LookupFailure(
+                raise UnknownTypeError(
                     f'the modules of `{prefix or registry.scope}` do not import: {error}. '
                     '`python tools/doctor.py` says how to mend it.'
                 ) from error
@@ -88,7 +88,7 @@ def resolve(type_name: str, registry_names: tuple[str, ...], scope: str) -> Any:
                 found = None
             if found is not None:
                 return found
-    raise LookupFailure(_unknown(type_name, registry_names, scope))
+    raise UnknownTypeError(_unknown(type_name, registry_names, scope))
 
 
 def _unknown(type_name: str, registry_names: tuple[str, ...], scope: str) -> str:
@@ -142,7 +142,12 @@ def accepted_by(target: Callable[..., Any]) -> Accepted:
         exact = exact and not open_ended and not hasattr(init, '__wrapped__')
         if not open_ended:
             break
-    return Accepted(frozenset(collected), exact and bool(collected))
+    # Without any constructor, arguments could still go to `__new__`.
+    return Accepted(frozenset(collected), exact and (bool(collected) or _plain_new(target)))
+
+
+def _plain_new(target: type) -> bool:
+    return target.__new__ is object.__new__
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[set[str], bool]:

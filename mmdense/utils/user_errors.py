@@ -12,7 +12,7 @@ from typing import Any
 
 from .config_check import ConfigError, unexpected_key
 from .errors import DataError, MissingDependencyError, ShapeError
-from .registry_lookup import LookupFailure, accepted_by, resolve
+from .registry_lookup import UnknownTypeError, accepted_by, resolve
 
 # Their texts already say where, what and what to do.
 SELF_EXPLAINING = (ConfigError, DataError, MissingDependencyError, ShapeError)
@@ -41,7 +41,7 @@ _CORRUPT = re.compile(
 
 def places(cfg: Any, path: str = '') -> Iterator[tuple[str, Any]]:
     """Every value of a config with its key path, outer ones first."""
-    if isinstance(cfg, Mapping):
+    if hasattr(cfg, 'items'):  # mmengine's Config is no Mapping
         for key, value in cfg.items():
             here = f'{path}.{key}' if path else str(key)
             yield here, value
@@ -83,7 +83,7 @@ def _unregistered(text: str, cfg: Mapping[str, Any]) -> str:
     where = [path for path, value in places(cfg) if path.endswith('.type') and value == name]
     try:
         resolve(name, _REGISTRIES, _scope(cfg))
-    except LookupFailure as failure:
+    except UnknownTypeError as failure:
         return f"{_at(where)}'{name}': {failure}"
     return f"{_at(where)}'{name}' is registered, but as another kind of part: {text}"
 
@@ -103,7 +103,7 @@ def _unexpected(text: str, cfg: Mapping[str, Any]) -> str:
     for path, value in holders:
         try:
             target = resolve(str(value['type']), _REGISTRIES, _scope(cfg))
-        except LookupFailure:
+        except UnknownTypeError:
             continue
         return f'{path}.{key}: {unexpected_key(target, key, accepted_by(target).names)}'
     return f"{name} was given an argument '{key}' that it does not take ({text})."
@@ -113,13 +113,15 @@ def _missing(text: str, cfg: Mapping[str, Any]) -> str:
     match = _MISSING.search(text)
     if not match:
         return ''
-    name, names = match.group(1).removesuffix('.__init__'), match.group(2)
+    name = match.group(1).removesuffix('.__init__').rsplit('.', 1)[-1]
     where = [
         path
         for path, value in places(cfg)
         if isinstance(value, Mapping) and str(value.get('type')).split('.')[-1] == name
     ]
-    return f'{_at(where)}{name} needs {names}, which the config does not give. Add it there.'
+    return (
+        f'{_at(where)}{name} needs {match.group(2)}, which the config does not give. Add it there.'
+    )
 
 
 def _corrupt(text: str, cfg: Mapping[str, Any]) -> str:
