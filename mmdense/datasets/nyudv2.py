@@ -92,7 +92,7 @@ class NYUDv2Dataset(BaseDenseDataset):
                 f"not in '{self.data_root}/images' (.png or .jpg), for example '{missing[0]}'. "
                 f'{self.setup_hint}'
             )
-        entries = [
+        entries: list[dict[str, Any]] = [
             # A missing picture keeps its place on the list and fails when it is read.
             dict(
                 sample_id=stem,

@@ -41,18 +41,28 @@ def read_bytes(path: str, backend_args: dict[str, Any] | None = None) -> bytes:
 
 
 def _decode(path: str, flags: int, backend_args: dict[str, Any] | None) -> Array:
-    buffer = np.frombuffer(read_bytes(path, backend_args), dtype=np.uint8)
+    content = read_bytes(path, backend_args)
     try:
-        image = cv2.imdecode(buffer, flags)
+        image = (
+            None if _truncated(content) else cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        )
     except cv2.error:
         image = None
     if image is None:
         raise DataError(
-            f'{path}: is not an image that OpenCV can decode; its first bytes are '
-            f'{buffer[:8].tobytes()!r}. Copy or download it again (a truncated download or an '
-            'HTML error page are usual), or take it off the list.'
+            f'{path}: is not a complete image that OpenCV can decode; it has {len(content)} bytes '
+            f'and starts with {content[:8]!r}. Copy or download it again (a truncated download or '
+            'an HTML error page are usual), or take it off the list.'
         )
     return image
+
+
+def _truncated(content: bytes) -> bool:
+    """Whether the end mark of a JPEG or PNG is missing; some decoders fill up with grey."""
+    tail = content[len(content) // 2 :]
+    if content.startswith(b'\xff\xd8'):
+        return b'\xff\xd9' not in tail
+    return content.startswith(b'\x89PNG') and b'IEND' not in tail
 
 
 def read_image(path: str, backend_args: dict[str, Any] | None = None) -> Array:

@@ -115,8 +115,9 @@ class DenseDataPreprocessor(BaseDataPreprocessor):
                     f'DenseDataPreprocessor: a picture is {tuple(image.shape)}, expected '
                     '(3, H, W). End the pipeline with PackDenseInputs.'
                 )
-        target = self.target_size([tuple(image.shape[-2:]) for image in images])
-        paddings = [padding_of(image.shape[-2:], target, self.pad_mode) for image in images]
+        sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+        target = self.target_size(sizes)
+        paddings = [padding_of(size, target, self.pad_mode) for size in sizes]
         # Padding comes out as (mean - mean) / std, exactly 0, in one pass over the batch.
         batch = self.mean.expand(len(images), 3, *target).clone()
         metas = [{} for _ in images] if samples is None else [s.metainfo for s in samples]

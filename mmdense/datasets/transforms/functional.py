@@ -75,6 +75,7 @@ def move_gt(task: BaseTask, gt: Array, mode: str, move: Mover) -> Array:
     weight = known.astype(np.float32)
     moved_known = move(known.astype(np.uint8), 'nearest', 0).astype(bool)
     total = move(weight, 'linear', 0)
+    # cv2 rounds nearest and linear coordinates apart: guards the division below.
     moved_known &= total > 0
     # What is unknown may be infinite; times zero that would be NaN.
     masked = np.where(known if gt.ndim == 2 else known[..., None], gt, 0).astype(gt.dtype)

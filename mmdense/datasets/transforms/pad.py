@@ -44,7 +44,7 @@ class TaskAwarePad(BaseTransform):
         position: str = 'corner',
         with_gt: bool = True,
     ) -> None:
-        if (size is None) == (divisor is None) or min(size or (divisor,)) <= 0:
+        if (size is None) == (divisor is None) or min(size or (divisor or 0,)) <= 0:
             raise ValueError(
                 f'TaskAwarePad: size={size}, divisor={divisor}; give one of them, positive.'
             )
@@ -60,8 +60,7 @@ class TaskAwarePad(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         refuse_padded(results, self)
         shape = results['img'].shape[:2]
-        target = self.size or tuple(-(-side // self.divisor) * self.divisor for side in shape)
-        padding = padding_of(shape, target, self.position)
+        padding = padding_of(shape, self.target_size(shape), self.position)
         results['img_shape'] = shape
         if any(padding):
             results['img'] = pad(results['img'], padding, 0)
@@ -71,6 +70,13 @@ class TaskAwarePad(BaseTransform):
         results['padding_size'] = padding
         results['pad_shape'] = results['img'].shape[:2]
         return results
+
+    def target_size(self, size: Size) -> Size:
+        """Height and width that a picture of ``size`` is padded to."""
+        if self.size is not None:
+            return self.size
+        divisor = self.divisor or 1
+        return -(-size[0] // divisor) * divisor, -(-size[1] // divisor) * divisor
 
     def __repr__(self) -> str:
         return (

@@ -87,7 +87,7 @@ class TaskAwareResize(_Resizer):
                 f'TaskAwareResize: size={size} and scale_factor={scale_factor}; give one of them, '
                 'for example size=(480, 640) (height, width).'
             )
-        if min(size or (scale_factor,)) <= 0:
+        if min(size or (1, 1)) <= 0 or (scale_factor is not None and scale_factor <= 0):
             raise ValueError(
                 f'TaskAwareResize: size={size}, scale_factor={scale_factor} is not positive.'
             )
@@ -103,9 +103,10 @@ class TaskAwareResize(_Resizer):
         """Height and width of a picture of ``size`` after the resize."""
         if self.size is not None and not self.keep_ratio:
             return self.size
-        factor = self.scale_factor
         if self.size is not None:
             factor = min(self.size[0] / size[0], self.size[1] / size[1])
+        else:
+            factor = self.scale_factor or 1.0
         return max(1, int(size[0] * factor + 0.5)), max(1, int(size[1] * factor + 0.5))
 
     def __repr__(self) -> str:

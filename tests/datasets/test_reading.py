@@ -1,0 +1,121 @@
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmdense.datasets.reading import (
+    axis_signs,
+    decode_normals,
+    folder_index,
+    read_image,
+    read_label,
+    read_list,
+    read_map,
+)
+from mmdense.utils import DataError
+
+rng = np.random.default_rng(0)
+
+
+def test_pictures_come_back_in_rgb(tmp_path):
+    img = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    Image.fromarray(img).save(tmp_path / 'a.png')
+    assert np.array_equal(read_image(str(tmp_path / 'a.png')), img)
+    Image.fromarray(img[..., 0]).save(tmp_path / 'grey.png')
+    assert np.array_equal(read_image(str(tmp_path / 'grey.png')), np.repeat(img[..., :1], 3, -1))
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_png_maps_keep_their_values(tmp_path, dtype):
+    values = rng.integers(0, np.iinfo(dtype).max + 1, (4, 5)).astype(dtype)
+    cv2.imwrite(str(tmp_path / 'm.png'), values)
+    out = read_map(str(tmp_path / 'm.png'))
+    assert out.dtype == dtype and np.array_equal(out, values)
+
+
+def test_npy_maps_lose_only_a_trailing_one(tmp_path):
+    values = rng.random((4, 5, 1))
+    np.save(tmp_path / 'm.npy', values)
+    assert np.array_equal(read_map(str(tmp_path / 'm.npy')), values[..., 0])
+
+
+def test_labels_of_palette_pictures_are_the_indices(tmp_path):
+    labels = rng.integers(0, 5, (4, 5)).astype(np.uint8)
+    picture = Image.fromarray(labels, mode='P')
+    picture.putpalette(list(range(0, 200, 13)) + [0] * 752)
+    picture.save(tmp_path / 'p.png')
+    assert np.array_equal(read_label(str(tmp_path / 'p.png')), labels)
+
+
+def test_float_labels_are_read_if_whole(tmp_path):
+    np.save(tmp_path / 'a.npy', np.array([[0.0, 3.0, -1.0]]))
+    assert read_label(str(tmp_path / 'a.npy')).tolist() == [[0, 3, -1]]
+    np.save(tmp_path / 'b.npy', np.array([[0.5]]))
+    with pytest.raises(DataError, match=r'b.npy.*expected integers'):
+        read_label(str(tmp_path / 'b.npy'))
+
+
+def test_files_that_are_not_what_they_claim(tmp_path):
+    page, empty, pickled = tmp_path / 'page.png', tmp_path / 'empty.png', tmp_path / 'o.npy'
+    page.write_bytes(b'<html>404</html>')
+    empty.write_bytes(b'')
+    np.save(pickled, np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match=r'page.png: is not a complete image.*<html>'):
+        read_image(str(page))
+    with pytest.raises(DataError, match=r'page.png: is not a complete image'):
+        read_label(str(page))
+    with pytest.raises(DataError, match=r'empty.png: the file is empty'):
+        read_image(str(empty))
+    with pytest.raises(DataError, match=r'gone.png: the file does not exist.*on_error'):
+        read_image(str(tmp_path / 'gone.png'))
+    with pytest.raises(DataError, match=r'o.npy: is not a plain numpy array.*np.save'):
+        read_map(str(pickled))
+
+
+@pytest.mark.parametrize('extension', ['.png', '.jpg'])
+@pytest.mark.parametrize('share', [0.02, 0.6, 0.99])
+def test_a_truncated_picture_is_refused(tmp_path, extension, share):
+    img = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    content = cv2.imencode(extension, img)[1].tobytes()
+    path = tmp_path / f'cut{extension}'
+    path.write_bytes(content)
+    assert read_image(str(path)).shape == img.shape
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match=r'cut.*is not a complete image'):
+        read_image(str(path))
+
+
+def test_axes_are_turned_to_those_of_the_library():
+    assert axis_signs('x-right y-up z-back').tolist() == [1, 1, 1]
+    assert axis_signs('x-left y-down z-front').tolist() == [-1, -1, -1]
+    with pytest.raises(ValueError, match=r"right-down.*'x-right y-up z-back'"):
+        axis_signs('right-down')
+
+
+def test_eight_bit_normals_decode_to_half_a_level():
+    normals = rng.normal(size=(20, 20, 3))
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    stored = np.rint((normals + 1) * 127.5).astype(np.uint8)
+    decoded = decode_normals(stored, 'x-right y-down z-back')
+    expected = normals * [1, -1, 1]
+    assert np.allclose(np.linalg.norm(decoded, axis=-1), 1, atol=1e-6)
+    angle = np.rad2deg(np.arccos(np.clip((decoded * expected).sum(-1), -1, 1)))
+    assert angle.max() < 0.45  # half a level is 1 / 255 per axis
+
+
+def test_unknown_normals():
+    stored = np.array([[[0, 0, 0], [np.nan, 0, 1], [0, 0, 0.05], [0, 3, 0]]])
+    assert decode_normals(stored)[0].tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 1], [0, 1, 0]]
+    assert decode_normals(stored, min_norm=0.1)[0, 2].tolist() == [0, 0, 0]
+
+
+def test_folder_index_prefers_the_first_extension(tmp_path):
+    for name in ('1.jpg', '1.png', '2.JPG', '3.txt'):
+        (tmp_path / name).touch()
+    assert folder_index(str(tmp_path), ('.png', '.jpg')) == {'1': '1.png', '2': '2.JPG'}
+    assert folder_index(str(tmp_path / 'none'), ('.png',)) == {}
+
+
+def test_lists_are_stripped(tmp_path):
+    (tmp_path / 'l.txt').write_text('a\r\n\n b \n')
+    assert read_list(str(tmp_path / 'l.txt')) == ['a', 'b']
