@@ -203,7 +203,7 @@ def draw_shelf(studio: Studio, frame: Frame, size: Vec3) -> None:
         if i == count:
             break
         floor_height = y + thick / 2
-        if dice.chance(0.8):
+        if dice.chance(0.85):
             _draw_books(studio, frame, floor_height, inner, pitch - thick, d)
         else:
             space = (inner * 0.8, d * 0.5)
@@ -222,8 +222,8 @@ def _draw_books(
         left = width / 2 - end
         if left < 0.15:
             break
-        row = min(left - 0.005, dice.uniform(0.4, 1.0) * width)
-        height = room * dice.uniform(0.68, 0.92)
+        row = min(left - 0.005, dice.uniform(0.55, 1.0) * width)
+        height = room * dice.uniform(0.75, 0.95)
         thick = min(depth - 0.05, dice.uniform(0.16, 0.23))
         pen = studio.pen(frame, c.BOOKS)
         z = depth / 2 - thick / 2 - 0.015
@@ -264,7 +264,7 @@ def draw_tv_stand(studio: Studio, frame: Frame, size: Vec3) -> None:
 
 def size_tv(stand: float) -> Vec3:
     """A 16:9 screen for a stand of a width."""
-    width = min(0.92 * stand, 1.35)
+    width = min(0.95 * stand, 1.45)
     return (width, width * 0.58, 0.045)
 
 

@@ -102,7 +102,7 @@ class FloorPlan:
         )
 
     def place_at_wall(
-        self, dice: Dice, size: Vec3, tries: int = 12, front: float = 0.0
+        self, dice: Dice, size: Vec3, tries: int = 20, front: float = 0.0
     ) -> Frame | None:
         """A frame with its back to a wall in sight, or None; takes the space.
 

@@ -116,6 +116,7 @@ def cast(solids: Solids, rays: Rays) -> tuple[Array, Array]:
         if near is None:
             continue
         hit = near <= far
+        hit &= near > 0
         hit &= near < current
         np.copyto(current, near, where=hit)
         np.copyto(index[window], i, where=hit)
@@ -130,7 +131,10 @@ def _intersect(
     rays: Rays,
     window: tuple[slice, slice],
 ) -> tuple[Array | None, Array | None]:
-    """Where rays enter and leave a solid; ``near > far`` (or NaN) marks a miss."""
+    """Where rays enter and leave a solid; ``near > far`` or NaN marks a miss.
+
+    None where the camera is inside: such a solid is not seen.
+    """
     offset = [o - c for o, c in zip(rays.origin, center)]
     if kind == BOX:
         permuted = _aligned_half(half, rotation)
@@ -217,7 +221,8 @@ def _ellipsoid(
 ) -> tuple[Array, Array]:
     scaled_origin = [o / h for o, h in zip(origin, half)]
     middle, chord = _quadratic(scaled_origin, [d * (1 / h) for d, h in zip(direction, half)], 1.0)
-    return _in_front(middle - chord, middle + chord)
+    near = middle - chord
+    return near, near
 
 
 def _cylinder(
@@ -228,9 +233,8 @@ def _cylinder(
     near, far = middle - chord, middle + chord
     inverse = 1 / direction[1]
     low, high = (-half[1] - origin[1]) * inverse, (half[1] - origin[1]) * inverse
-    return _in_front(
-        np.maximum(near, np.minimum(low, high)), np.minimum(far, np.maximum(low, high))
-    )
+    near = np.maximum(near, np.minimum(low, high))
+    return near, np.minimum(far, np.maximum(low, high))
 
 
 def _capsule(origin: list[float], direction: list[Array], half: list[float]) -> tuple[Array, Array]:
@@ -245,8 +249,7 @@ def _capsule(origin: list[float], direction: list[Array], half: list[float]) -> 
     cap_middle, cap_chord = _sphere_at(origin, direction, cap, radius)
     beyond = np.abs(height) > straight
     near = np.where(beyond, cap_middle - cap_chord, near)
-    far = np.where(beyond, cap_middle + cap_chord, middle + chord)
-    return _in_front(near, far)
+    return near, near
 
 
 def _sphere_at(
@@ -260,8 +263,3 @@ def _sphere_at(
     gx, gy, gz = origin[0] + middle * dx, oy + middle * dy, origin[2] + middle * dz
     with np.errstate(invalid='ignore'):
         return middle, np.sqrt((radius**2 - gx * gx - gy * gy - gz * gz) / norm)
-
-
-def _in_front(near: Array, far: Array) -> tuple[Array, Array]:
-    """Turn hits behind the camera into misses."""
-    return near, np.where(near > 0, far, np.float32(-1))

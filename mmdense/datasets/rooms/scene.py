@@ -43,10 +43,10 @@ class Scene:
 
 #: Pieces that stand at walls with the chance that a room wants them.
 _WISHES = (
-    ('bed', 0.5),
-    ('sofa', 0.5),
-    ('shelf', 0.65),
-    ('tv_stand', 0.42),
+    ('bed', 0.55),
+    ('sofa', 0.62),
+    ('shelf', 0.75),
+    ('tv_stand', 0.6),
     ('cabinet', 0.3),
     ('wardrobe', 0.3),
     ('desk', 0.4),
@@ -136,7 +136,7 @@ def _draw_room(studio: Studio, plan: FloorPlan, room: Vec3) -> None:
 def _draw_openings(studio: Studio, plan: FloorPlan, room: Vec3) -> None:
     """Windows with or without curtains, and a door."""
     dice, height = studio.dice, room[1]
-    for _ in range(2 if dice.chance(0.4) else 1 if dice.chance(0.8) else 0):
+    for _ in range(dice.pick((0, 1, 1, 1, 2))):
         w, h = dice.uniform(0.9, 1.9), dice.uniform(1.0, 1.35)
         bottom = min(dice.uniform(0.75, 1.0), height - h - 0.15)
         curtain = dice.uniform(0.25, 0.4) if dice.chance(0.45) else 0.0
@@ -316,7 +316,7 @@ def _draw_ceiling_lamp(pen: Pen, dice: Dice) -> None:
 def _hang_pictures(studio: Studio, plan: FloorPlan) -> None:
     """Pictures where walls are free, a wall television if there is none on a stand."""
     dice = studio.dice
-    if dice.chance(0.3) and not any(p.label == c.TV for p in studio.primitives):
+    if dice.chance(0.5) and not any(p.label == c.TV for p in studio.primitives):
         w = dice.uniform(0.9, 1.35)
         frame = plan.hang(dice, w, 0.58 * w, dice.uniform(0.95, 1.15), 0.06)
         if frame is not None:
