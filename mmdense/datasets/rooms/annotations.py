@@ -38,9 +38,7 @@ def find_boundaries(instances: Array) -> Array:
     return edge.view(np.uint8)
 
 
-def find_salient(
-    instances: Array, depth: Array, foreground: list[int], people: list[int]
-) -> Array:
+def find_salient(instances: Array, depth: Array, foreground: list[int], people: list[int]) -> Array:
     """The one to three instances that a viewer would name first.
 
     Every person is salient. Of the other foreground instances (furniture and things; not
@@ -53,7 +51,8 @@ def find_salient(
     Args:
         instances (Array): Instance ids ``(H, W)``.
         depth (Array): Exact depth ``(H, W)``, metres.
-        foreground, people (list[int]): Instance ids; people are foreground too.
+        foreground (list[int]): Ids of instances that may be salient.
+        people (list[int]): Those of them that are people.
 
     Returns:
         Array: ``(H, W)`` uint8, 0 or 1.
@@ -88,7 +87,8 @@ def find_holes(surface: Surface, painted: Paint, size: tuple[int, int], focal: f
     screens, in blotches; on surfaces seen at a grazing angle; outside its range.
 
     Args:
-        surface, painted: What each pixel shows.
+        surface (Surface): What each pixel shows.
+        painted (Paint): Where the glass is.
         size (tuple[int, int]): (H, W).
         focal (float): Focal length in pixels.
 

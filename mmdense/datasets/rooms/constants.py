@@ -59,9 +59,6 @@ HEAD, TORSO, UPPER_ARM, LOWER_ARM, UPPER_LEG, LOWER_LEG = range(1, len(PARTS))
 #: Each split draws from its own random streams: no scene is in two of them.
 SPLITS = {'train': 0, 'val': 1, 'test': 2}
 
-#: Part of every cache key: raise it with any change that alters a rendered value.
-RENDERER_VERSION = 1
-
 #: Focal length over picture width: 63.4 degrees across, as an indoor depth camera.
 FOCAL = 0.81
 #: Metres between the imager and the pattern projector of the simulated depth camera.

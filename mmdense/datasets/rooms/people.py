@@ -64,26 +64,19 @@ def draw_person(pen: Pen, dice: Dice, height: float, seat: float | None) -> None
 
 def _draw_trunk(pen: Pen, clothes: _Clothes, h: float, hips: float) -> None:
     """Pelvis, belly and chest."""
-    pen.capsule(
-        (-0.045 * h, hips, 0), (0.045 * h, hips, 0), 0.058 * h, clothes.trousers, TORSO
-    )
-    pen.ellipsoid(
-        (0, hips + 0.14 * h, 0), (0.185 * h, 0.28 * h, 0.125 * h), clothes.shirt, TORSO
-    )
-    pen.ellipsoid(
-        (0, hips + 0.22 * h, 0), (0.22 * h, 0.2 * h, 0.13 * h), clothes.shirt, TORSO
-    )
+    pen.capsule((-0.045 * h, hips, 0), (0.045 * h, hips, 0), 0.058 * h, clothes.trousers, TORSO)
+    pen.ellipsoid((0, hips + 0.14 * h, 0), (0.185 * h, 0.28 * h, 0.125 * h), clothes.shirt, TORSO)
+    pen.ellipsoid((0, hips + 0.22 * h, 0), (0.22 * h, 0.2 * h, 0.13 * h), clothes.shirt, TORSO)
     shoulder = hips + 0.285 * h
-    pen.capsule(
-        (-0.09 * h, shoulder, 0), (0.09 * h, shoulder, 0), 0.034 * h, clothes.shirt, TORSO
-    )
+    pen.capsule((-0.09 * h, shoulder, 0), (0.09 * h, shoulder, 0), 0.034 * h, clothes.shirt, TORSO)
 
 
 def _draw_head(pen: Pen, dice: Dice, clothes: _Clothes, h: float, hips: float) -> None:
     """Neck, face and hair."""
     top = hips + 0.47 * h
     pen.capsule((0, hips + 0.3 * h, 0), (0, top - 0.08 * h, 0), 0.03 * h, clothes.skin, HEAD)
-    pen.ellipsoid((0, top - 0.07 * h, 0.005 * h), (0.09 * h, 0.135 * h, 0.11 * h), clothes.skin, HEAD)
+    face = (0.09 * h, 0.135 * h, 0.11 * h)
+    pen.ellipsoid((0, top - 0.07 * h, 0.005 * h), face, clothes.skin, HEAD)
     pen.ellipsoid(
         (0, top - 0.045 * h, -0.012 * h), (0.1 * h, 0.105 * h, 0.115 * h), clothes.hair, HEAD
     )

@@ -86,7 +86,7 @@ def render_room(
 def check_request(seed: int, split: str, index: int, size: tuple[int, int], view: int) -> None:
     """Raise ``ValueError`` for arguments that name no picture."""
     if split not in SPLITS:
-        raise ValueError(f"render_room: split is {split!r}, expected one of {', '.join(SPLITS)}.")
+        raise ValueError(f'render_room: split is {split!r}, expected one of {", ".join(SPLITS)}.')
     for name, value in (('seed', seed), ('index', index)):
         if not 0 <= value < 2**32:
             raise ValueError(f'render_room: {name} is {value}, expected 0 to 2**32 - 1.')

@@ -229,9 +229,7 @@ def _draw_coffee_table(
     studio: Studio, plan: FloorPlan, sofa: Frame, sofa_size: Vec3
 ) -> list[Shadow]:
     size = PIECES['coffee_table'].size(studio.dice)
-    frame = sofa.moved(
-        x=studio.dice.uniform(-0.3, 0.3), z=sofa_size[2] / 2 + 0.38 + size[2] / 2
-    )
+    frame = sofa.moved(x=studio.dice.uniform(-0.3, 0.3), z=sofa_size[2] / 2 + 0.38 + size[2] / 2)
     rect = footprint(frame, size[0], size[2])
     if not plan.free(rect) or not plan.clear_of_camera(rect, 0.7):
         return []

@@ -58,7 +58,8 @@ def shade(
     """Linear RGB ``(3, n)`` of Lambertian surfaces.
 
     Args:
-        surface, painted: What each pixel shows, and its colour.
+        surface (Surface): What each pixel shows.
+        painted (Paint): Its colour.
         light (Light): The light.
         room (Vec3): Half width, height and half length of the room, metres.
         shadows (list[Shadow]): Contact shadows on the floor.

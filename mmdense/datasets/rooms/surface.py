@@ -43,7 +43,8 @@ def describe_surface(solids: Solids, rays: Rays, depth: Array, index: Array) -> 
     Args:
         solids (Solids): The scene.
         rays (Rays): The rays that were cast.
-        depth, index (Array): ``(H, W)``, what :func:`~.raycast.cast` returned.
+        depth (Array): ``(H, W)`` from :func:`~.raycast.cast`.
+        index (Array): ``(H, W)`` likewise.
 
     Returns:
         Surface: Flattened to ``H * W`` pixels.
@@ -77,9 +78,7 @@ def describe_surface(solids: Solids, rays: Rays, depth: Array, index: Array) -> 
     normal = np.empty_like(own)
     for axis in range(3):
         base = 3 * axis
-        normal[axis] = (
-            turn[base] * own[0] + turn[base + 1] * own[1] + turn[base + 2] * own[2]
-        )
+        normal[axis] = turn[base] * own[0] + turn[base + 1] * own[1] + turn[base + 2] * own[2]
     return Surface(ids, t, direction, point, local, face, normal, _coordinates(local, face))
 
 
@@ -125,4 +124,3 @@ def _coordinates(local: Array, face: Array) -> Array:
     curved = face == 3
     uv[0][curved] += 0.7 * z[curved]
     return uv
-

@@ -175,8 +175,8 @@ def _pane(p: Patch) -> Array:
 def _window_frame(p: Patch) -> Array:
     rim = np.maximum(np.abs(p.a), np.abs(p.b)) > 0.92
     bars = np.abs(p.a) < 0.03
-    if_cross = (np.abs(p.b - 0.2) < 0.03) & (p.second > 0.5)
-    return rim | bars | if_cross | (p.face != 2)
+    cross = (np.abs(p.b - 0.2) < 0.03) & (p.second > 0.5)
+    return rim | bars | cross | (p.face != 2)
 
 
 def _screen(p: Patch) -> Array:
@@ -241,10 +241,7 @@ def paint(solids: Solids, surface: Surface, focal: float) -> Paint:
     pattern = np.array([x.pattern for x in made_of], np.uint8)
     # One row per number, so that a gather along the last axis reads contiguous memory.
     rows = np.array(
-        [
-            (*x.scale, x.offset, *x.params, *x.color, *x.color2, x.emission)
-            for x in made_of
-        ],
+        [(*x.scale, x.offset, *x.params, *x.color, *x.color2, x.emission) for x in made_of],
         np.float32,
     ).T
     ids = surface.index
