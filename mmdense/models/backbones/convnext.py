@@ -92,6 +92,14 @@ class _Stage(nn.Module):
             self.downsample = nn.Sequential(ChannelLayerNorm(in_channels), conv)
         self.blocks = nn.Sequential(*blocks)
 
+    def forward(self, x: Tensor, pad: bool, recompute: bool) -> Tensor:
+        if self.downsample is not None:
+            # Ahead of the norm: the padding pixels leave it as the norm's bias.
+            x = self.downsample(F.pad(x, (0, 1, 0, 1)) if pad else x)
+        for block in self.blocks:
+            x = checkpointed(block, x) if recompute else block(x)
+        return x
+
 
 @MODELS.register_module()
 class ConvNeXt(PretrainedInitMixin, ConstructorInitModule):
@@ -185,7 +193,8 @@ class ConvNeXt(PretrainedInitMixin, ConstructorInitModule):
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 trunc_normal_(module.weight, 0.02)
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         if x.ndim != 4 or x.shape[1] != self.in_channels:
@@ -196,14 +205,10 @@ class ConvNeXt(PretrainedInitMixin, ConstructorInitModule):
         pad = self.zero_pad_downsample
         pad = x.shape[-1] % 2 == 1 if pad == 'auto' else pad
         x = self.stem(F.pad(x, (1, 2, 1, 2)) if pad else x)
+        recompute = self.with_cp and torch.is_grad_enabled()
         outs = []
         for i, stage in enumerate(self.stages):
-            if stage.downsample is not None:
-                # Ahead of the norm: the padding pixels leave it as the norm's bias.
-                x = stage.downsample(F.pad(x, (0, 1, 0, 1)) if pad else x)
-            for block in stage.blocks:
-                remember = not (self.with_cp and torch.is_grad_enabled())
-                x = block(x) if remember else checkpointed(block, x)
+            x = stage(x, pad, recompute)
             if i in self.out_indices:
                 outs.append(x)
         return tuple(outs)

@@ -52,7 +52,7 @@ def convert_convnext_keys(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
             for key, value in state_dict.items()
             if key.startswith('backbone.')
         }
-    converted = {}
+    converted: dict[str, Tensor] = {}
     for key, value in state_dict.items():
         if '.grn.' in key:
             raise ValueError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmcv.cnn import fuse_conv_bn
 from mmseg.models.backbones.resnet import ResNet as MMSegResNet
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mmdense.models.utils import PretrainedInitMixin
@@ -68,11 +69,8 @@ class ResNet(PretrainedInitMixin, MMSegResNet):
         width = self.base_channels * self.block.expansion
         self.channels = tuple(width * 2**i for i in sorted(out_indices))
         # mmseg's `strides` are those of the stages; from here on they are those of the maps.
-        stage_strides = self.strides
-        products = [4]
-        for stride in stage_strides:
-            products.append(products[-1] * stride)
-        self.strides = tuple(products[i + 1] for i in sorted(out_indices))
+        stage_strides = kwargs.get('strides', (1, 2, 2, 2))
+        self.strides = tuple(4 * math.prod(stage_strides[: i + 1]) for i in sorted(out_indices))
 
     def train(self, mode: bool = True) -> ResNet:
         super().train(mode)
@@ -102,7 +100,7 @@ class ResNet(PretrainedInitMixin, MMSegResNet):
         return tuple(outs)
 
 
-def _residual_sum(block: nn.Module, x: Tensor) -> Tensor:
+def _residual_sum(block: Any, x: Tensor) -> Tensor:
     """A basic or bottleneck block up to, and without, its last ReLU."""
     y = block.norm2(block.conv2(block.relu(block.norm1(block.conv1(x)))))
     if hasattr(block, 'conv3'):

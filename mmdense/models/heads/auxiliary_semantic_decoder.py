@@ -153,7 +153,8 @@ class AuxiliarySemanticDecoder(ConstructorInitModule):
     def reset_parameters(self) -> None:
         """Initialise the classifier."""
         trunc_normal_(self.classifier.weight, 0.01)
-        nn.init.zeros_(self.classifier.bias)
+        if self.classifier.bias is not None:
+            nn.init.zeros_(self.classifier.bias)
 
     def forward(self, maps: Sequence[Tensor], align_corners: bool = False) -> Tensor:
         """Class logits.

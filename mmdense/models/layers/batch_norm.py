@@ -32,6 +32,13 @@ class BNSettings:
 
 
 def eval_affine(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Scale and shift, ``(C,)`` each, that a batch norm applies in eval mode."""
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    return scale, norm.bias - norm.running_mean * scale
+    """Scale and shift, ``(C,)`` each, that a batch norm applies in eval mode.
+
+    Raises:
+        ValueError: If it keeps no running statistics.
+    """
+    mean, var = norm.running_mean, norm.running_var
+    if mean is None or var is None:
+        raise ValueError('eval_affine: the batch norm keeps no running statistics to apply.')
+    scale = norm.weight * (var + norm.eps).rsqrt()
+    return scale, norm.bias - mean * scale

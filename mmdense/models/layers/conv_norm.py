@@ -73,7 +73,7 @@ class ConvNorm(nn.Module):
             groups=groups,
             bias=bias,
         )
-        self.bn: nn.Module = bn.norm2d(out_channels)
+        self.bn: nn.BatchNorm2d | nn.Identity = bn.norm2d(out_channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -81,18 +81,21 @@ class ConvNorm(nn.Module):
         init_weight_(self.conv.weight, self.init)
         if self.conv.bias is not None:
             nn.init.zeros_(self.conv.bias)
-        nn.init.constant_(self.bn.weight, self.gamma)
+        if not isinstance(self.bn, nn.Identity):
+            nn.init.constant_(self.bn.weight, self.gamma)
 
-    def eval_kernel(self) -> tuple[Tensor, Tensor | float]:
+    def eval_kernel(self) -> tuple[Tensor, Tensor]:
         """Kernel and shift of the affine map this layer is in eval mode, before the GELU.
 
         Differentiable, unlike the tensors that :meth:`fold_batch_norm` leaves.
         """
         weight, bias = self.conv.weight, self.conv.bias
+        if bias is None:
+            bias = weight.new_zeros(len(weight))
         if isinstance(self.bn, nn.Identity):
             return weight, bias
         scale, shift = eval_affine(self.bn)
-        return weight * scale[:, None, None, None], shift if bias is None else shift + scale * bias
+        return weight * scale[:, None, None, None], shift + scale * bias
 
     def fold_batch_norm(self) -> None:
         """Merge the batch norm into the convolution, for inference."""
@@ -139,13 +142,14 @@ class LinearNorm(nn.Module):
         self.gamma = gamma
         self.init = init
         self.linear = nn.Linear(in_channels, out_channels, bias=False)
-        self.bn: nn.Module = bn.norm1d(out_channels)
+        self.bn: nn.BatchNorm1d | nn.Identity = bn.norm1d(out_channels)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Initialise weight and batch norm scale."""
         init_weight_(self.linear.weight, self.init)
-        nn.init.constant_(self.bn.weight, self.gamma)
+        if not isinstance(self.bn, nn.Identity):
+            nn.init.constant_(self.bn.weight, self.gamma)
 
     def fold_batch_norm(self) -> None:
         """Merge the batch norm into the linear map, for inference."""

@@ -9,6 +9,6 @@ from mmdense.models.losses.functional import at_least_float32, full_precision
 __all__ = ['as_parameters_of', 'at_least_float32', 'full_precision']
 
 
-def as_parameters_of(module: nn.Module, x: Tensor) -> Tensor:
+def as_parameters_of(module: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     """``x`` in the dtype of the weight of ``module``: float32 but in a model cast as a whole."""
     return x.to(module.weight.dtype)

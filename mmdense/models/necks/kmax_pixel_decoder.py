@@ -264,7 +264,7 @@ class KMaXPixelDecoder(ConstructorInitModule):
             x = self.input_norms[i](x)
             if i:
                 x = self.fusions[i - 1](outs[-1], x, feats.align_corners)
-            for block in self.stages[i]:
+            for block in self.stages[i].children():
                 recompute = self.with_cp[i] and torch.is_grad_enabled()
                 x = checkpointed(block, x) if recompute else block(x)
             outs.append(x)
