@@ -272,3 +272,12 @@ def test_relative_error_root_is_safe_at_zero():
     loss.backward()
     assert loss.item() == pytest.approx(math.sqrt(1e-12))
     assert pred.grad.isfinite().all()
+
+
+@pytest.mark.parametrize('cfg', EVERY, ids=str)
+def test_one_graph_without_breaks(cfg):
+    # A graph break would mean a wait for the device in every training step.
+    torch._dynamo.reset()  # all losses share one forward, whose variants are counted
+    inputs, loss = sample(cfg), MODELS.build(cfg)
+    compiled = torch.compile(loss, backend='eager', fullgraph=True)
+    assert torch.allclose(compiled(*inputs), loss(*inputs))
