@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from mmdense.models.losses.functional import resize
 from mmdense.registry import MODELS
 from mmdense.structures import DenseFeatures
+from mmdense.tasks import BaseTask
 
 from .base_head import BaseDenseHead
 
@@ -84,7 +85,7 @@ class DeepLabV3PlusHead(BaseDenseHead):
     channels: classification for labels, regression for depth and normals.
 
     Args:
-        task: Injected by the model.
+        task (BaseTask): Injected by the model.
         in_channels (Sequence[int]): Channels of the fine and the coarse map.
         in_index (Sequence[int]): Their indices.
         channels (int): Width of ASPP and of the fusion.
@@ -104,7 +105,8 @@ class DeepLabV3PlusHead(BaseDenseHead):
 
     def __init__(
         self,
-        *args: Any,
+        task: BaseTask,
+        in_channels: Sequence[int],
         in_index: Sequence[int] = (0, -1),
         channels: int = 256,
         low_channels: int = 48,
@@ -113,7 +115,7 @@ class DeepLabV3PlusHead(BaseDenseHead):
         act_cfg: dict[str, Any] = dict(type='ReLU'),  # noqa: B006  (read only)
         **kwargs: Any,
     ) -> None:
-        super().__init__(*args, in_index=in_index, **kwargs)
+        super().__init__(task, in_channels, in_index, **kwargs)
         if len(self.in_channels) != 2:
             raise ValueError(
                 f'{self.config_key}: DeepLabV3PlusHead reads two maps (fine, coarse), in_channels '

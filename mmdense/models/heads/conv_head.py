@@ -73,7 +73,7 @@ class ConvHead(BaseDenseHead):
 
     def forward(self, feats: DenseFeatures) -> Tensor:
         maps = self.select(feats)
-        size = max((tuple(m.shape[-2:]) for m in maps), key=lambda hw: hw[0] * hw[1])
+        size = max(((m.shape[-2], m.shape[-1]) for m in maps), key=lambda hw: hw[0] * hw[1])
         corners = self.corners(feats)
         fused = torch.cat([resize(m, size, corners).to(m.dtype) for m in maps], dim=1)
         return self.predictor(self.dropout(self.convs(fused)))

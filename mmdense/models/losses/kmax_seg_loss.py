@@ -151,7 +151,7 @@ class KMaXSegLoss(nn.Module):
         log_p = logits.flatten(3).log_softmax(dim=2)
         num_clusters = log_p.shape[2]
         class_logits = self._class_logits(predictions)
-        if self.matching == 'fixed':
+        if class_logits is None or self.matching == 'fixed':
             matching = losses.fixed_matching(one_hot.sum(dim=2))
         else:
             matching = losses.hungarian_matching(

@@ -41,6 +41,7 @@ class PixelCrossEntropyLoss(DenseLoss):
     """
 
     same_channels = False
+    class_weight: Tensor | None
 
     def __init__(
         self,

@@ -399,3 +399,13 @@ def test_a_missing_part_of_a_prediction_is_named(field, text):
     setattr(predictions[0], field, None)
     with pytest.raises(ValueError, match=text):
         KMaXSegLoss(CLASSES)(predictions, *make_target())
+
+
+def test_one_graph_without_breaks():
+    # A graph break would mean a wait for the device in every training step.
+    predictions, (target, mask) = make_predictions(), make_target()
+    loss = KMaXSegLoss(CLASSES, num_samples=10**6)
+    compiled = torch.compile(loss, backend='eager', fullgraph=True)
+    want = loss(predictions, target, mask)
+    for name, value in compiled(predictions, target, mask).items():
+        assert torch.allclose(value, want[name]), name

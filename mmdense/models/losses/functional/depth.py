@@ -116,7 +116,7 @@ def multi_scale_gradient(
     for scale in range(scales):
         step = 2**scale
         r, mask = e[..., ::step, ::step], valid_mask[..., ::step, ::step]
-        total, count = 0.0, 0
+        total, count = torch.zeros_like(value), torch.zeros_like(value, dtype=torch.long)
         for dim in (-1, -2):
             difference = r.diff(dim=dim).abs()
             length = mask.shape[dim]
