@@ -151,7 +151,7 @@ def _rebuild(arrays: dict[str, Array]) -> RoomSample:
     holes = np.unpackbits(arrays['holes'], count=depth.size).view(bool).reshape(size)
     labels = arrays['labels'].reshape(-1).view(_LABELS)
     run = _runs(arrays['labels_starts'], depth.size)
-    maps = {name: labels[name].take(run).reshape(size) for name in _LABELS.names}
+    maps = {name: labels[name].take(run).reshape(size) for name in _LABELS.fields or ()}
     normal = arrays['normal'].view(np.float32)
     normal = normal.take(_runs(arrays['normal_starts'], depth.size), axis=0).reshape(*size, 3)
     instances = maps.pop('instances')
