@@ -13,7 +13,8 @@ mmd_make_venv
 mmd_step 'torch'
 mmd_install_torch
 mmd_step 'mmdense, the OpenMMLab stack and the test tools'
-mmd_install_package onedl-detection,tests
+mmd_install_package onedl,tests
+mmd_install_detection
 mmd_step 'compiled ops of mmcv'
 mmd_install_ops || true # said why; the tests marked `ops` skip themselves
 

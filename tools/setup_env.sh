@@ -122,6 +122,18 @@ mmd_install_package() {
     printf '%s\n' "$sum" >"$stamp"
 }
 
+# Installs mmdet for the tests of foreign parts, without what only its data sets need.
+mmd_install_detection() {
+    local wanted
+    wanted="$(sed -n 's/^\(onedl-mmdetection[^ #]*\).*/\1/p' \
+        "$MMD_ROOT/requirements/onedl-detection.txt")"
+    if "$MMD_PY" -m pip show --quiet onedl-mmdetection >/dev/null 2>&1; then
+        mmd_note 'onedl-mmdetection is there'
+    else
+        mmd_pip install --no-deps "$wanted" || mmd_fail "$wanted could not be installed (see above)."
+    fi
+}
+
 mmd_have_ops() {
     (cd / && "$MMD_PY" -c 'import mmcv.ops') >/dev/null 2>&1
 }
