@@ -26,7 +26,7 @@ class WarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
         power (float): Exponent of the decay.
 
     Raises:
-        ValueError: If ``warmup`` is not in 0..``total``.
+        ValueError: If ``warmup`` is not in 0..``total``, or the schedule would end early.
     """
 
     def __init__(
@@ -44,6 +44,13 @@ class WarmupPolyLR(LRSchedulerMixin, _ParamScheduler):
         if not 0 <= warmup < total:
             raise ValueError(
                 f'WarmupPolyLR: warmup={warmup} must be at least 0 and below total={total}.'
+            )
+        if end < 2 or by_epoch:
+            # Unless it reads by_epoch=False, a runner ends schedules after `max_epochs` steps,
+            # which is 1 for a run that counts iterations.
+            raise ValueError(
+                f'WarmupPolyLR: end={end}, by_epoch={by_epoch}, but the schedule counts iterations '
+                f'up to total={total}. Write by_epoch=False in param_scheduler.'
             )
         self.total, self.warmup, self.power = total, warmup, power
         super().__init__(

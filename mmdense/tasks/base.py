@@ -71,7 +71,7 @@ class BaseTask(ABC):
         return np.ascontiguousarray(gt[:, ::-1])
 
     def zoom(self, gt: Array, factor: float) -> Array:
-        """Change values for a picture enlarged ``factor`` times at fixed intrinsics.
+        """Change values for a picture enlarged ``factor`` times, as if seen from closer by.
 
         The pixels themselves are moved by the caller. Identity but for metric depth.
         """

@@ -21,7 +21,7 @@ class Depth(BaseTask):
     """Depth in metres along the optical axis (not along the ray); 0 is unknown.
 
     A pixel is valid if ``min_depth < gt < max_depth`` and finite. A mirrored picture
-    has mirrored depth; a picture enlarged s times at fixed intrinsics has depth / s.
+    has mirrored depth; a picture enlarged s times, seen as if from closer by, has depth / s.
     Headline: RMSE pooled over all pixels.
 
     Args:

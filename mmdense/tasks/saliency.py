@@ -13,7 +13,7 @@ from .binary import BinaryTask
 class Saliency(BinaryTask):
     """Salient object masks: probability per pixel; 255 unknown.
 
-    Loss: binary cross-entropy balanced by the share of positives in each picture. Map:
+    Loss: binary cross-entropy balanced by the share of positives in the batch. Map:
     sigmoid. Headline: maximal F with beta^2 = 0.3 over 19 thresholds, counts pooled
     over the test set (the ATRC protocol).
     """

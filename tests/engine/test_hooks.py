@@ -52,6 +52,12 @@ def test_schedule_is_linear_then_poly_on_the_global_step(warmup, total):
         WarmupPolyLR(optimizer, total=40, warmup=40)
 
 
+def test_schedule_that_a_runner_would_end_after_one_epoch_is_refused():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    with pytest.raises(ValueError, match='by_epoch=False'):
+        WarmupPolyLR(optimizer, total=40, warmup=4, end=1)
+
+
 def test_sample_stream_does_not_depend_on_the_number_of_processes():
     def stream(rank, world, count):
         sampler = SeededInfiniteSampler(range(10), seed=5)

@@ -2,6 +2,8 @@
 _base_ = ['./polymax_pretrain_100k.py']
 max_iters = 40_000
 optim_wrapper = dict(optimizer=dict(lr=5e-5))
-param_scheduler = [dict(type='WarmupPolyLR', total=max_iters, warmup=1000, power=0.9)]
+param_scheduler = [
+    dict(type='WarmupPolyLR', total=max_iters, warmup=1000, power=0.9, by_epoch=False)
+]
 train_cfg = dict(max_iters=max_iters, val_interval=4000)
 auto_scale_lr = dict(base_batch_size=16)

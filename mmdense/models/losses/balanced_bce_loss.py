@@ -14,9 +14,9 @@ from .functional import balanced_bce
 class BalancedBCELoss(DenseLoss):
     """Mean over valid pixels of ``w y softplus(-x) + (1 - w) (1 - y) softplus(x)``.
 
-    With ``positive_weight=None`` w is the share of negatives among the valid pixels of each
-    picture (Xie and Tu, "Holistically-Nested Edge Detection", ICCV 2015); a picture of one
-    class only then adds 0.
+    With ``positive_weight=None`` w is the share of negatives among the valid pixels of the
+    batch of this process (Xie and Tu, "Holistically-Nested Edge Detection", ICCV 2015, per
+    batch rather than per picture); a batch of one class only then gives 0.
 
     Args:
         positive_weight (float | None): w in [0, 1]. 0.95 in ASTMT and InvPT, 0.8 in ATRC on
@@ -37,7 +37,7 @@ class BalancedBCELoss(DenseLoss):
         if positive_weight is not None and not 0 <= positive_weight <= 1:
             raise ValueError(
                 f'BalancedBCELoss: positive_weight is {positive_weight}; it must be in [0, 1], or '
-                'None for the share of negatives in each picture.'
+                'None for the share of negatives in the batch.'
             )
         self.positive_weight = positive_weight
 

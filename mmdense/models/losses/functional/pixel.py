@@ -55,7 +55,7 @@ def balanced_bce(
         labels (Tensor): ``(B, D, H, W)``, y in {0, 1} where valid.
         valid_mask (Tensor): ``(B, 1, H, W)`` bool.
         positive_weight (float | None): w. None: share of negatives among the valid
-            pixels of each picture.
+            pixels of the batch.
 
     Returns:
         Tensor: Scalar; summed over channels.
@@ -63,9 +63,8 @@ def balanced_bce(
     y = fill_invalid(labels.to(logits.dtype), valid_mask, 0.0)
     weight: float | Tensor
     if positive_weight is None:
-        every = (1, 2, 3)
-        count = (valid_mask.sum(every, keepdim=True) * labels.shape[1]).clamp(min=1)
-        weight = (valid_mask & (y == 0)).sum(every, keepdim=True) / count
+        count = (valid_mask.sum() * labels.shape[1]).clamp(min=1)
+        weight = (valid_mask & (y == 0)).sum() / count
     else:
         weight = positive_weight
     values = weight * y * F.softplus(-logits) + (1 - weight) * (1 - y) * F.softplus(logits)
