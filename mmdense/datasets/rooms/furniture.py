@@ -88,7 +88,9 @@ def draw_bed(studio: Studio, frame: Frame, size: Vec3) -> None:
     dice, (w, h, d) = studio.dice, size
     pen = studio.pen(frame, c.BED)
     timber, sheet = wood(dice), plain(dice, dice.color((0, 1), (0.0, 0.15), (0.8, 0.97)))
-    blanket = fabric(dice, patterned=0.5)
+    # Like most materials here: usual for the class, but not always, and not for it alone.
+    blue = dice.color((0.48, 0.7), (0.3, 0.85), (0.3, 0.85)) if dice.chance(0.7) else None
+    blanket = fabric(dice, blue, patterned=0.5)
     top = dice.uniform(0.48, 0.58)
     pen.box((0, top * 0.3, 0), (w, top * 0.6, d), timber)
     pen.box((0, top * 0.75, 0.02), (w - 0.06, top * 0.5, d - 0.06), sheet)
@@ -108,7 +110,8 @@ def draw_sofa(studio: Studio, frame: Frame, size: Vec3) -> None:
     """Base, back, arms and seat cushions; also armchairs."""
     dice, (w, h, d) = studio.dice, size
     pen = studio.pen(frame, c.SOFA)
-    cloth = fabric(dice, dice.color((0, 1), (0.25, 0.85), (0.25, 0.75)), 0.1)
+    hue = dice.pick(((0.22, 0.45), (0.82, 1.0), (0.0, 1.0)))
+    cloth = fabric(dice, dice.color(hue, (0.25, 0.85), (0.25, 0.75)), 0.1)
     seat, arm = dice.uniform(0.4, 0.46), dice.uniform(0.14, 0.22)
     pen.box((0, seat * 0.36, 0), (w, seat * 0.6, d), cloth)
     pen.box((0, 0.06 + h / 2, -d / 2 + 0.11), (w - 0.02, h - 0.12, 0.2), cloth)
@@ -133,27 +136,29 @@ def draw_chair(studio: Studio, frame: Frame, size: Vec3) -> None:
     """Seat, legs and a back of slats or one board."""
     dice, (w, h, d) = studio.dice, size
     pen = studio.pen(frame, c.CHAIR)
-    body = wood(dice) if dice.chance(0.5) else plain(dice, dice.color((0, 1), (0, 0.9), (0.1, 0.9)))
-    seat_cover = fabric(dice) if dice.chance(0.5) else body
+    hue = (0.98, 1.17) if dice.chance(0.7) else (0.0, 1.0)
+    paint = plain(dice, dice.color(hue, (0.6, 0.95), (0.45, 0.95)))
+    body = wood(dice) if dice.chance(0.3) else paint
+    seat_cover = fabric(dice) if dice.chance(0.3) else paint
     seat, thick = 0.46, dice.uniform(0.03, 0.05)
     _legs(pen, size, seat, thick, body)
     pen.box((0, seat, 0), (w, dice.uniform(0.03, 0.07), d), seat_cover)
     x, z = w / 2 - thick, -d / 2 + thick
     for side in (-x, x):
         pen.box((side, (seat + h) / 2, z), (thick, h - seat, thick), body)
-    if dice.chance(0.4):
+    if dice.chance(0.25):
         for share in (0.35, 0.65, 0.95):
             y = seat + share * (h - seat) - 0.04
             pen.box((0, y, z), (w - thick, 0.08, 0.02), body)
     else:
-        pen.box((0, h - 0.19, z + 0.01), (w - thick, 0.38, 0.03), seat_cover.elsewhere(dice))
+        pen.box((0, h - 0.2, z + 0.01), (w - thick, 0.4, 0.03), seat_cover.elsewhere(dice))
 
 
 def draw_table(studio: Studio, frame: Frame, size: Vec3) -> None:
     """A top on four legs, or a round one on a column."""
     dice, (w, h, d) = studio.dice, size
     pen = studio.pen(frame, c.TABLE)
-    top = wood(dice)
+    top = wood(dice, 0.15)
     if dice.chance(0.3):
         top = plain(dice, dice.color((0.08, 0.6), (0.0, 0.1), (0.75, 0.95)))
     leg = top if dice.chance(0.6) else plain(dice, dice.color((0, 1), (0, 0.2), (0.05, 0.3)))
@@ -190,7 +195,7 @@ def draw_shelf(studio: Studio, frame: Frame, size: Vec3) -> None:
     """An open shelf; most boards carry books, some carry things."""
     dice, (w, h, d) = studio.dice, size
     pen = studio.pen(frame, c.FURNITURE)
-    timber, thick = wood(dice), 0.025
+    timber, thick = wood(dice, 0.6), 0.025
     for side in (-1, 1):
         pen.box((side * (w - thick) / 2, h / 2, 0), (thick, h, d), timber)
     pen.box((0, h / 2, -d / 2 + 0.01), (w, h, 0.02), timber.elsewhere(dice))

@@ -57,10 +57,9 @@ def plain(dice: Dice, color: Color, scale: float = 3.0) -> Material:
     return Material(PLAIN, color, color, (scale, scale), dice.uniform(0, 64))
 
 
-def wood(dice: Dice, dark: bool | None = None) -> Material:
-    """Wood with its grain along the first surface coordinate."""
-    dark = dice.chance(0.4) if dark is None else dark
-    value = (0.3, 0.5) if dark else (0.55, 0.85)
+def wood(dice: Dice, dark: float = 0.4) -> Material:
+    """Wood with its grain along the first surface coordinate; dark with a probability."""
+    value = (0.3, 0.5) if dice.chance(dark) else (0.55, 0.9)
     color = dice.color((0.05, 0.1), (0.35, 0.65), value)
     factor = dice.uniform(0.45, 0.75)
     color2 = (color[0] * factor, color[1] * factor, color[2] * factor)
@@ -123,10 +122,10 @@ def spines(dice: Dice) -> Material:
 def panels(dice: Dice, columns: int, rows: int) -> Material:
     """The front of a cabinet or door: panels with seams and handles."""
     offset = dice.uniform(0, 64)
-    if dice.chance(0.35):
+    if dice.chance(0.3):
         color = dice.color((0.05, 0.65), (0.0, 0.12), (0.7, 0.92))
         color2 = (color[0] * 0.9, color[1] * 0.9, color[2] * 0.9)
     else:
-        base = wood(dice)
+        base = wood(dice, 0.75)
         color, color2 = base.color, base.color2
     return Material(PANELS, color, color2, (1.5, 20.0), offset, (float(columns), float(rows)))

@@ -21,7 +21,7 @@ class RoomsDataset(BaseDenseDataset):
     (:func:`~.render.render_room`, which states the format of every map). Scene ``index``
     of a split is the same in every process, for every size and for any ``length``; no
     scene is in two splits. The camera is an indoor depth camera: 63 degrees across, held
-    at 1.3 to 1.7 m, and its depth map has the holes that a structured-light sensor
+    at 1.35 to 1.65 m, and its depth map has the holes that a structured-light sensor
     leaves (0). Segmentation has no unknown pixel; ``part`` is 255 throughout where nobody
     is in sight. Depth is 0.5 to 8.5 m.
 

@@ -69,7 +69,7 @@ def _sample_cameras(dice: Dice, room: Vec3) -> tuple[Camera, Camera]:
     hx, _, hz = room
     x = dice.uniform(-0.75, 0.75) * hx
     z = hz - dice.uniform(0.25, 0.8)
-    position = (x, dice.uniform(1.3, 1.7), z)
+    position = (x, dice.uniform(1.35, 1.65), z)
     aim_x, aim_z = dice.uniform(-0.55, 0.55) * hx, dice.uniform(-0.9, -0.1) * hz
     yaw = math.atan2(x - aim_x, z - aim_z) + dice.uniform(-0.1, 0.1)
     first = Camera(
