@@ -1,0 +1,1 @@
+"""What people call from their own code: models, measurements, published files."""

@@ -1,0 +1,68 @@
+"""Parameters and multiply-accumulate operations, by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from mmengine.config import Config
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from .model_parts import build_model, parts_of
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """One row: a part, its parameters, and its multiply-accumulate operations (MACs)."""
+
+    part: str
+    parameters: int
+    macs: int
+
+
+def measure_complexity(cfg: Config, shape: tuple[int, int]) -> list[Complexity]:
+    """Count one picture's forward pass.
+
+    Convolutions, matrix products and attention count, as everywhere; normalisation,
+    activations, resizing and deformable sampling do not. Tensors are fake, so that size
+    costs neither time nor memory; a model with a part that needs real numbers is run on
+    the CPU instead.
+
+    Args:
+        cfg (Config): Of any model; only one with ``backbone``, ``neck`` and ``heads`` is
+            split into parts.
+        shape (tuple[int, int]): Height and width of the input.
+
+    Returns:
+        list[Complexity]: Parts in the order of the forward pass, then ``'total'``.
+    """
+    try:
+        model = build_model(cfg, 'meta')
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            # Fake tensors say they are on the CPU, which autocast and kernels can handle.
+            return _count(model.to_empty(device='cpu'), shape)
+    except (NotImplementedError, RuntimeError, TypeError):
+        return _count(build_model(cfg, 'cpu'), shape)
+
+
+def _count(model: nn.Module, shape: tuple[int, int]) -> list[Complexity]:
+    model = model.eval().requires_grad_(False)
+    inputs = torch.zeros(1, 3, *shape)
+    rows = []
+    with torch.no_grad():
+        for part in parts_of(model, inputs):
+            with FlopCounterMode(display=False) as counter:
+                part.forward()
+            macs = counter.get_total_flops() // 2
+            rows.append(Complexity(part.name, _parameters(part.module), macs))
+        with FlopCounterMode(display=False) as counter:
+            model(inputs, mode='tensor')
+    # Not the sum of the parts: they may share weights, and some parts only train.
+    total = counter.get_total_flops() // 2
+    return [*rows, Complexity('total', _parameters(model), total)]
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
