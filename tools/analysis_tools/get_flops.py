@@ -16,9 +16,7 @@ from mmdense.utils.config_check import require_valid_config
 
 def table(rows: list[Complexity], shape: tuple[int, int]) -> str:
     """The rows as people read them."""
-    lines = [
-        [row.part, f'{row.parameters / 1e6:.3f} M', f'{row.macs / 1e9:.3f} G'] for row in rows
-    ]
+    lines = [[row.part, f'{row.parameters / 1e6:.3f} M', f'{row.macs / 1e9:.3f} G'] for row in rows]
     title = f'one picture of {shape[0]} x {shape[1]} (H x W), forward'
     return AsciiTable([['part', 'parameters', 'MACs'], *lines], title).table
 
