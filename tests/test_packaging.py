@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -86,3 +87,13 @@ def test_build_carries_configs_and_tools_and_needs_no_torch(checkout, tmp_path):
     assert (mim / 'model-index.yml').is_file()
     assert (mim / 'tools' / 'dist_train.sh').is_file()
     assert not list(mim.rglob('__pycache__'))
+
+
+@pytest.mark.parametrize('page', ['README.md', 'CONTRIBUTING.md', 'docs/getting_started.md'])
+def test_pages_name_files_that_exist(page):
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r'\b(?:tools|requirements)/[\w/.]+\.(?:py|sh|txt)\b', text))
+    missing = [name for name in named if not (ROOT / name).is_file()]
+    links = re.findall(r'\]\((?!https?:)([^)#]+)\)', text)
+    missing += [link for link in links if not ((ROOT / page).parent / link).exists()]
+    assert not missing

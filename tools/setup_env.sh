@@ -9,6 +9,7 @@
 
 MMD_ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 MMD_VENV="${MMDENSE_VENV:-$MMD_ROOT/.venv}"
+case "$MMD_VENV" in /*) ;; *) MMD_VENV="$PWD/$MMD_VENV" ;; esac
 MMD_CACHE="${MMDENSE_CACHE:-$HOME/.cache/mmdense}"
 MMD_PY="$MMD_VENV/bin/python"
 MMD_MMCV_VERSION=2.3.6 # the release whose ops the tests ran with

@@ -19,7 +19,7 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmdense.structures import DenseDataSample
 from mmdense.utils.user_errors import describe
@@ -91,13 +91,16 @@ def benchmark(cfg: Config, settings: Settings) -> list[Row]:
     model = build_model(cfg, settings.device)
     inputs = torch.randn(settings.batch_size, 3, *settings.shape, device=settings.device)
     rows = _inference(cfg, model.eval(), inputs, settings)
-    if settings.train:
+    if settings.train and not hasattr(model, 'tasks'):
+        note = f'{type(model).__name__} has no `tasks` to make ground truth for'
+        rows.append(Row('training', 'step', note=note))
+    elif settings.train:
         rows += _training(cfg, model.train(), inputs, settings)
     del model
     return rows + [_loader(cfg, settings, count) for count in settings.workers]
 
 
-def _inference(cfg: Config, model: nn.Module, inputs: Tensor, settings: Settings) -> list[Row]:
+def _inference(cfg: Config, model: Any, inputs: Tensor, settings: Settings) -> list[Row]:
     with torch.no_grad(), _autocast(settings):
         seconds = _median_time(lambda: model(inputs, mode='tensor'), settings)
         rows = [_row('inference', 'step', seconds, settings, _peak(cfg, settings, False))]
@@ -107,7 +110,7 @@ def _inference(cfg: Config, model: nn.Module, inputs: Tensor, settings: Settings
     return rows
 
 
-def _training(cfg: Config, model: nn.Module, inputs: Tensor, settings: Settings) -> list[Row]:
+def _training(cfg: Config, model: Any, inputs: Tensor, settings: Settings) -> list[Row]:
     step = training_step(cfg, model, inputs, settings)
     rows = [
         _row(
@@ -133,7 +136,7 @@ def _training(cfg: Config, model: nn.Module, inputs: Tensor, settings: Settings)
 
 
 def training_step(
-    cfg: Config, model: nn.Module, inputs: Tensor, settings: Settings
+    cfg: Config, model: Any, inputs: Tensor, settings: Settings
 ) -> Callable[[], None]:
     """Forward, backward and update with the config's optimizer, on random ground truth."""
     with _autocast(settings):
@@ -142,7 +145,7 @@ def training_step(
     for index in range(len(inputs)):
         sample = DenseDataSample(metainfo=dict(img_shape=settings.shape, ori_shape=settings.shape))
         for key, value in targets.items():
-            sample.set_gt(model.tasks[key], value[index])  # type: ignore[index,union-attr]
+            sample.set_gt(model.tasks[key], value[index])
         samples.append(sample)
     # Autocast is entered here for every device; mmengine's AMP wrapper wants a GPU.
     wrapper = build_optim_wrapper(
@@ -153,7 +156,7 @@ def training_step(
     def step() -> None:
         with _autocast(settings):
             losses = model(inputs, samples, mode='loss')
-        loss, _ = model.parse_losses(losses)  # type: ignore[operator]
+        loss, _ = model.parse_losses(losses)
         wrapper.update_params(loss)
 
     return step

@@ -62,11 +62,11 @@ def input_size(cfg: Config) -> tuple[int, int]:
     raise ConfigError('The config names no input size; give one with --shape HEIGHT WIDTH.')
 
 
-def random_targets(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
+def random_targets(model: Any, inputs: Tensor) -> dict[str, Tensor]:
     """Ground truth that every task accepts: the map that the untrained model predicts.
 
     Args:
-        model (nn.Module): With ``tasks``, ``heads`` and ``extract_feat``.
+        model (DensePredictor): With ``tasks``, ``heads`` and ``extract_feat``.
         inputs (Tensor): ``(B, 3, H, W)``.
 
     Returns:
@@ -75,7 +75,7 @@ def random_targets(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
     targets = {}
     with torch.no_grad():
         for key, pred in model(inputs, mode='tensor').items():
-            task = model.tasks[key]  # type: ignore[index,union-attr]
+            task = model.tasks[key]
             value = task.decode(pred).float()
             kind = task.to_tensor(task.empty((1, 1))).dtype
             targets[key] = (value if kind.is_floating_point else value.round()).to(kind)
@@ -83,12 +83,12 @@ def random_targets(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
 
 
 def parts_of(
-    model: nn.Module, inputs: Tensor, targets: Mapping[str, Tensor] | None = None
+    model: Any, inputs: Tensor, targets: Mapping[str, Tensor] | None = None
 ) -> Iterator[Part]:
     """Take a model apart, in the order of its forward pass.
 
     Args:
-        model (nn.Module): With ``backbone``, ``neck``, ``heads`` and ``extract_feat``;
+        model (DensePredictor): With ``backbone``, ``neck``, ``heads`` and ``extract_feat``;
             of another model nothing is yielded.
         inputs (Tensor): ``(B, 3, H, W)``, normalised.
         targets (Mapping | None): See :func:`random_targets`; without them, ``loss`` of
@@ -101,22 +101,22 @@ def parts_of(
     def remember(module: nn.Module, args: tuple[Any, ...]) -> None:
         seen[module] = args
 
-    necks = list(model.neck)  # type: ignore[arg-type]
-    hooks = [part.register_forward_pre_hook(remember) for part in (model.backbone, *necks)]  # type: ignore[union-attr,operator]
+    necks = list(model.neck)
+    hooks = [part.register_forward_pre_hook(remember) for part in (model.backbone, *necks)]
     try:
         with torch.no_grad():
-            feats = model.extract_feat(inputs)  # type: ignore[operator]
+            feats = model.extract_feat(inputs)
     finally:
         for hook in hooks:
             hook.remove()
     named = [('backbone', model.backbone), *((f'neck.{i}', neck) for i, neck in enumerate(necks))]
     for name, module in named:
-        args = seen[module]  # type: ignore[index]
-        yield Part(name, module, _call(module, args), _scalar(module, args))  # type: ignore[arg-type]
+        args = seen[module]
+        yield Part(name, module, _call(module, args), _scalar(module, args))
     size = tuple(inputs.shape[-2:])
-    for key, head in model.heads.items():  # type: ignore[operator,union-attr]
+    for key, head in model.heads.items():
         target = None if targets is None else targets[key]
-        task = model.tasks[key]  # type: ignore[index,union-attr]
+        task = model.tasks[key]
         yield Part(
             f'head.{key}',
             head,

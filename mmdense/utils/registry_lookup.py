@@ -147,7 +147,7 @@ def accepted_by(target: Callable[..., Any]) -> Accepted:
 
 
 def _plain_new(target: type) -> bool:
-    return target.__new__ is object.__new__
+    return all('__new__' not in base.__dict__ for base in inspect.getmro(target)[:-1])
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[set[str], bool]:

@@ -10,7 +10,7 @@ from mmdense.apis.model_parts import build_model, input_size, parts_of, random_t
 from mmdense.utils.config_check import ConfigError
 
 TASKS = dict(
-    semseg=dict(type='SemSeg', num_classes=5),
+    semseg=dict(type='SemSeg', num_classes=40),  # as NYUv2Dataset
     depth=dict(type='Depth'),
     normal=dict(type='Normal'),
     boundary=dict(type='Boundary'),
@@ -129,3 +129,18 @@ def test_input_size(cfg):
 def test_tensors_in_nested_values():
     value = dict(a=[torch.ones(1), (torch.ones(2), torch.ones(1, dtype=torch.long))], b=None)
     assert [len(item) for item in tensors_in(value)] == [1, 2]
+
+
+def test_foreign_model_is_measured_as_a_whole():
+    model = dict(
+        type='mmseg.EncoderDecoder',
+        backbone=dict(type='mmseg.ResNetV1c', depth=18, base_channels=8),
+        decode_head=dict(
+            type='mmseg.FCNHead', in_channels=64, in_index=3, channels=4, num_classes=3, num_convs=1
+        ),
+    )
+    settings = Settings((32, 64), steps=1, warmup=0, memory=False)
+    rows = benchmark(Config(dict(default_scope='mmseg', model=model)), settings)
+    assert [(row.what, row.part) for row in rows] == [('inference', 'step'), ('training', 'step')]
+    assert rows[0].milliseconds > 0
+    assert 'EncoderDecoder has no `tasks`' in rows[1].note
