@@ -24,7 +24,7 @@ from torch import Tensor
 from mmdense.structures import DenseDataSample
 from mmdense.utils.user_errors import describe
 
-from .model_parts import build_model, parts_of, random_targets
+from .model_parts import build_model, parts_of, random_targets, scope_of
 
 _MIB = 2**20
 
@@ -167,7 +167,8 @@ def _loader(cfg: Config, settings: Settings, workers: int) -> Row:
     loader = dict(cfg.train_dataloader, batch_size=settings.batch_size, num_workers=workers)
     loader['persistent_workers'] = workers > 0
     try:
-        batches = iter(Runner.build_dataloader(loader, seed=0))
+        with scope_of(cfg):
+            batches = iter(Runner.build_dataloader(loader, seed=0))
         # What the workers prepared while they were started must not count.
         for _ in range(settings.warmup + 2 * workers):
             next(batches)

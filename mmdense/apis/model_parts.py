@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmdense.registry import MODELS
@@ -36,10 +37,17 @@ class Part:
     loss: Callable[[], Tensor]
 
 
+def scope_of(cfg: Config) -> AbstractContextManager[None]:
+    """The default scope of a config, for as long as something is built from it."""
+    scope: AbstractContextManager[None] = DefaultScope.overwrite_default_scope(
+        cfg.get('default_scope', 'mmdense')
+    )
+    return scope
+
+
 def build_model(cfg: Config, device: torch.device | str) -> nn.Module:
     """The model of a config with random weights; pretrained ones change no measurement."""
-    init_default_scope(cfg.get('default_scope', 'mmdense'))
-    with torch.device(device):
+    with scope_of(cfg), torch.device(device):
         model: nn.Module = MODELS.build(cfg.model)
     # What a part makes without naming a device, under `torch.device`, may still be elsewhere.
     return model if str(device) == 'meta' else model.to(device)

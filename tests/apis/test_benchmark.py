@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 
 from mmdense.apis.benchmark import Settings, benchmark, measure_peak
 from mmdense.apis.complexity import measure_complexity
@@ -129,6 +130,15 @@ def test_input_size(cfg):
 def test_tensors_in_nested_values():
     value = dict(a=[torch.ones(1), (torch.ones(2), torch.ones(1, dtype=torch.long))], b=None)
     assert [len(item) for item in tensors_in(value)] == [1, 2]
+
+
+def test_measurements_leave_the_default_scope_alone(cfg):
+    before = DefaultScope.get_current_instance()
+    cfg.default_scope = 'mmseg'
+    cfg.model.type = 'mmdense.DensePredictor'
+    with pytest.raises(KeyError):  # its parts are mmdense's
+        measure_complexity(cfg, (32, 64))
+    assert DefaultScope.get_current_instance() is before
 
 
 def test_foreign_model_is_measured_as_a_whole():
