@@ -10,7 +10,7 @@ model = dict(
             type='ClusterSegHead',
             in_channels=_base_.decoder_channels,
             decoder=_base_.decoder,
-            seg_loss=dict(type='KMaXSegLoss')),
+            seg_loss=dict(type='KMaXSegLoss', num_samples=256)),
         depth=dict(
             type='ClusterBinDepthHead',
             in_channels=_base_.decoder_channels,
