@@ -92,7 +92,8 @@ class TaskAwareCrop(BaseTransform):
     def _varied(self, results: dict[str, Any], labels: Array) -> bool:
         known = labels[results['tasks'][self.cat_task].valid(labels)]
         counts = np.bincount(known)
-        return np.count_nonzero(counts) > 1 and counts.max() < self.cat_max_ratio * known.size
+        varied = np.count_nonzero(counts) > 1 and counts.max() < self.cat_max_ratio * known.size
+        return bool(varied)
 
     def __repr__(self) -> str:
         return (

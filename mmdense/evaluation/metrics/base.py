@@ -49,10 +49,9 @@ class DenseMetric(BaseMetric):
         collect_device: str = 'cpu',
     ) -> None:
         super().__init__(collect_device=collect_device)
-        if not isinstance(task, BaseTask):
-            task = TASKS.build(dict(task or self.default_task))
-        self.task = task
-        self.prefix = prefix or task.key
+        built = task if isinstance(task, BaseTask) else TASKS.build(dict(task or self.default_task))
+        self.task: BaseTask = built
+        self.prefix = prefix or self.task.key
         self.counters = ExactCounters()
 
     @property

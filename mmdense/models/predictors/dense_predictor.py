@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -101,10 +101,14 @@ class DensePredictor(BaseModel):
             )
         return nn.ModuleDict({key: built[key] for key in self.tasks})
 
+    def _heads(self) -> Iterator[tuple[str, Any]]:
+        """Heads with their task key; their methods are BaseDenseHead's."""
+        yield from self.heads.items()
+
     def extract_feat(self, inputs: Tensor) -> DenseFeatures:
         """Features after the last neck."""
         maps = tuple(self.backbone(inputs))
-        feats = DenseFeatures(shared=maps, backbone=maps, image_size=tuple(inputs.shape[-2:]))
+        feats = DenseFeatures(shared=maps, backbone=maps, image_size=_size_of(inputs))
         for neck in self.neck:
             if getattr(neck, 'takes_features', False):
                 feats = neck(feats)
@@ -142,9 +146,9 @@ class DensePredictor(BaseModel):
     def loss(self, inputs: Tensor, data_samples: list[DenseDataSample]) -> dict[str, Tensor]:
         """Losses named ``<task>.<loss>``; ``<task>.labelled`` is the share of labelled pictures."""
         feats = self.extract_feat(inputs)
-        targets = collate_gt(self.tasks, data_samples, tuple(inputs.shape[-2:]), inputs.device)
+        targets = collate_gt(self.tasks, data_samples, _size_of(inputs), inputs.device)
         losses: dict[str, Tensor] = {}
-        for key, head in self.heads.items():
+        for key, head in self._heads():
             valid = self.tasks[key].valid_mask(targets[key])
             for name, value in head.loss(feats, targets[key], valid).items():
                 losses[f'{key}.{name}'] = value
@@ -202,8 +206,8 @@ class DensePredictor(BaseModel):
     def predict_maps(self, inputs: Tensor) -> dict[str, Tensor]:
         """Task key to the prediction ``(B, D, H, W)`` at the input size, before decoding."""
         feats = self.extract_feat(inputs)
-        size = tuple(inputs.shape[-2:])
-        return {key: head.predict(feats, size) for key, head in self.heads.items()}
+        size = _size_of(inputs)
+        return {key: head.predict(feats, size) for key, head in self._heads()}
 
     def predict(
         self, inputs: Tensor, data_samples: list[DenseDataSample] | None = None
@@ -243,7 +247,7 @@ class DensePredictor(BaseModel):
         """
         feats = self.extract_feat(inputs)
         found: dict[str, dict[str, Tensor]] = {}
-        for key, head in self.heads.items():
+        for key, head in self._heads():
             maps: Mapping[str, Tensor] = head.explain(feats)
             if maps:
                 found[key] = dict(maps)
@@ -252,5 +256,10 @@ class DensePredictor(BaseModel):
 
 def tasks_of(model: nn.Module) -> dict[str, BaseTask]:
     """The tasks of a model, wrapped for distribution or not."""
-    module = getattr(model, 'module', model)
-    return module.tasks
+    module: Any = getattr(model, 'module', model)
+    tasks: dict[str, BaseTask] = module.tasks
+    return tasks
+
+
+def _size_of(inputs: Tensor) -> tuple[int, int]:
+    return inputs.shape[-2], inputs.shape[-1]
