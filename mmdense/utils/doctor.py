@@ -217,7 +217,12 @@ def _loads(machine: Machine, role: str, text: str) -> Finding:
     if works:
         return Finding(role, OK, text)
     if role == 'mmdet':
-        mend = 'compile the ops of mmcv (see there)' if 'mmcv' in error else 'see the message'
+        missing = re.search(r"No module named '(\w+)'", error)
+        mend = 'see the message'
+        if 'mmcv' in error:
+            mend = 'compile the ops of mmcv (see there)'
+        elif missing:
+            mend = f'pip install {missing.group(1)}'
         return Finding(role, WARNING, f'{text}: {module} does not load: {error}', mend)
     mend = "pip install --force-reinstall -e '.[onedl]'"
     return Finding(role, PROBLEM, f'{text} does not load: {error}', mend)

@@ -183,3 +183,17 @@ def test_this_machine_sees_crashes_and_folders(tmp_path):
     assert 'signal 11' in text
     assert machine.writable(str(tmp_path / 'not' / 'yet' / 'there'))
     assert any(line.startswith('onedl-mmcv>=') for line in machine.requirements())
+
+
+@pytest.mark.parametrize(
+    ('error', 'mend'),
+    [
+        ("ModuleNotFoundError: No module named 'six'", 'pip install six'),
+        ("ModuleNotFoundError: No module named 'mmcv._ext'", 'compile the ops of mmcv (see there)'),
+    ],
+)
+def test_mmdet_that_does_not_load_is_no_obstacle(error, mend):
+    machine = Fake({'onedl-mmdetection': '3.5.1'}, broken={'mmdet.models': error})
+    finding, usable = found(machine, 'mmdet')
+    assert (finding.state, usable) == (WARNING, True)
+    assert finding.mend == mend
