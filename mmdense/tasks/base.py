@@ -138,6 +138,11 @@ class BaseTask(ABC):
         """Raw head output to a prediction, the domain the losses work in."""
         return logits
 
+    @property
+    def initial_bias(self) -> float:
+        """Bias with which the last layer of a per-pixel head starts."""
+        return 0.0
+
     def decode(self, pred: Tensor) -> Tensor:
         """Prediction to the final map."""
         return pred

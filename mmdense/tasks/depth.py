@@ -29,11 +29,13 @@ class Depth(BaseTask):
         max_depth (float): Upper end, metres.
         activation (str): How a head's raw channel becomes metres: ``'softplus'``
             (unbounded, > 0), ``'sigmoid'`` (inside the range) or ``'identity'``.
+        initial_depth (float | None): Metres that a per-pixel head predicts before training.
+            None: 3, a usual depth indoors, or the middle of a range that does not hold 3.
         losses, metrics: As in :class:`BaseTask`.
 
     Raises:
-        ValueError: If ``min_depth >= max_depth``, if ``min_depth < 0``, or if
-            ``activation`` is unknown.
+        ValueError: If ``min_depth >= max_depth``, if ``min_depth < 0``, if
+            ``initial_depth`` is outside the range, or if ``activation`` is unknown.
     """
 
     key = 'depth'
@@ -49,6 +51,7 @@ class Depth(BaseTask):
         min_depth: float = 1e-3,
         max_depth: float = 10.0,
         activation: str = 'softplus',
+        initial_depth: float | None = None,
         losses: Sequence[Mapping[str, Any]] | None = None,
         metrics: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
@@ -63,6 +66,14 @@ class Depth(BaseTask):
                 f"tasks['depth'].activation is {activation!r}; choose 'softplus', "
                 "'sigmoid' or 'identity'."
             )
+        if initial_depth is None:
+            initial_depth = 3.0 if min_depth < 3 < max_depth else (min_depth + max_depth) / 2
+        if not min_depth < initial_depth < max_depth:
+            raise ValueError(
+                f"tasks['depth'].initial_depth is {initial_depth}, outside the range {min_depth} to "
+                f'{max_depth}. Set it to a typical depth in metres.'
+            )
+        self.initial_depth = initial_depth
         self.min_depth = min_depth
         self.max_depth = max_depth
         self.activation = activation
@@ -89,6 +100,15 @@ class Depth(BaseTask):
                 'for unknown.'
             )
         return super().check(gt, where)
+
+    @property
+    def initial_bias(self) -> float:
+        if self.activation == 'softplus':
+            return float(np.log(np.expm1(self.initial_depth)))
+        if self.activation == 'sigmoid':
+            share = (self.initial_depth - self.min_depth) / (self.max_depth - self.min_depth)
+            return float(np.log(share / (1 - share)))
+        return self.initial_depth
 
     def activate(self, logits: Tensor) -> Tensor:
         if self.activation == 'softplus':

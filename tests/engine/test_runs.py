@@ -89,9 +89,7 @@ def test_killed_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_pat
     assert not (parts / 'iter_40.pth').exists()
     run(command(train, parts, tmp_path, '--resume'))
 
-    a, b = (
-        torch.load(d / 'iter_40.pth', weights_only=False)['state_dict'] for d in (whole, parts)
-    )
+    a, b = (torch.load(d / 'iter_40.pth', weights_only=False)['state_dict'] for d in (whole, parts))
     assert a.keys() == b.keys()
     assert all(torch.equal(a[key], b[key]) for key in a)
     first, second = logged_losses(whole), logged_losses(parts)

@@ -115,6 +115,14 @@ def test_depth_activations_stay_positive_or_inside():
     assert inside.max() <= 5
 
 
+@pytest.mark.parametrize('activation', ['softplus', 'sigmoid', 'identity'])
+def test_untrained_depth_head_predicts_the_initial_depth(activation):
+    task = Depth(activation=activation, initial_depth=2.5)
+    assert task.activate(torch.tensor(task.initial_bias)).item() == pytest.approx(2.5, rel=1e-5)
+    with pytest.raises(ValueError, match='initial_depth is 12'):
+        Depth(initial_depth=12)
+
+
 def test_labels_out_of_range_are_named():
     gt = np.asarray([[0, 14], [200, 255]], np.uint8)
     with pytest.raises(DataError, match=r'0001.png.*\[14, 200\].*0..12 and 255'):
