@@ -70,8 +70,8 @@ class Depth(BaseTask):
             initial_depth = 3.0 if min_depth < 3 < max_depth else (min_depth + max_depth) / 2
         if not min_depth < initial_depth < max_depth:
             raise ValueError(
-                f"tasks['depth'].initial_depth is {initial_depth}, outside the range {min_depth} to "
-                f'{max_depth}. Set it to a typical depth in metres.'
+                f"tasks['depth'].initial_depth is {initial_depth}, outside the range {min_depth} "
+                f'to {max_depth}. Set it to a typical depth in metres.'
             )
         self.initial_depth = initial_depth
         self.min_depth = min_depth
