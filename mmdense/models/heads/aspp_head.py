@@ -130,7 +130,7 @@ class DeepLabV3PlusHead(BaseDenseHead):
             DepthwiseSeparableConvModule(channels, channels, 3, padding=1, **common),
         )
         self.predictor = nn.Conv2d(channels, self.task.num_channels, 1)
-        nn.init.constant_(self.predictor.bias, self.task.initial_bias)
+        nn.init.constant_(self.predictor.get_parameter('bias'), self.task.initial_bias)
 
     def forward(self, feats: DenseFeatures) -> Tensor:
         fine, coarse = self.select(feats)

@@ -70,7 +70,7 @@ class ConvHead(BaseDenseHead):
             width = channels
         self.convs = nn.Sequential(*convs)
         self.predictor = nn.Conv2d(width, self.task.num_channels, 1)
-        nn.init.constant_(self.predictor.bias, self.task.initial_bias)
+        nn.init.constant_(self.predictor.get_parameter('bias'), self.task.initial_bias)
 
     def forward(self, feats: DenseFeatures) -> Tensor:
         maps = self.select(feats)
