@@ -6,68 +6,40 @@ use. Two registries are new here: ``TASKS`` (what a dense map is) and
 ``BALANCERS`` (how several losses become one scalar).
 """
 
-from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
-from mmengine.registry import DATASETS as MMENGINE_DATASETS
-from mmengine.registry import EVALUATOR as MMENGINE_EVALUATORS
-from mmengine.registry import HOOKS as MMENGINE_HOOKS
-from mmengine.registry import INFERENCERS as MMENGINE_INFERENCERS
-from mmengine.registry import LOOPS as MMENGINE_LOOPS
-from mmengine.registry import METRICS as MMENGINE_METRICS
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import (
-    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
-)
-from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
-from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
-from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
-from mmengine.registry import VISUALIZERS as MMENGINE_VISUALIZERS
+from mmengine import registry as root
 from mmengine.registry import Registry
+
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    """A registry below one of mmengine's, filled by importing ``locations`` on first use."""
+    return Registry(parent.name, parent=parent, scope='mmdense', locations=list(locations))
+
 
 TASKS = Registry('task', scope='mmdense', locations=['mmdense.tasks'])
 BALANCERS = Registry('balancer', scope='mmdense', locations=['mmdense.models.balancers'])
 
-MODELS = Registry('model', parent=MMENGINE_MODELS, scope='mmdense', locations=['mmdense.models'])
-DATASETS = Registry(
-    'dataset', parent=MMENGINE_DATASETS, scope='mmdense', locations=['mmdense.datasets']
+MODELS = _child(root.MODELS, 'mmdense.models')
+DATASETS = _child(root.DATASETS, 'mmdense.datasets')
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'mmdense.datasets')
+TRANSFORMS = _child(root.TRANSFORMS, 'mmdense.datasets.transforms')
+METRICS = _child(root.METRICS, 'mmdense.evaluation')
+EVALUATORS = _child(root.EVALUATOR, 'mmdense.evaluation')
+HOOKS = _child(root.HOOKS, 'mmdense.engine.hooks')
+OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'mmdense.engine.optim_wrappers')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmdense.engine.optim_wrappers'
 )
-DATA_SAMPLERS = Registry(
-    'data sampler', parent=MMENGINE_DATA_SAMPLERS, scope='mmdense', locations=['mmdense.datasets']
-)
-TRANSFORMS = Registry(
-    'transform',
-    parent=MMENGINE_TRANSFORMS,
-    scope='mmdense',
-    locations=['mmdense.datasets.transforms'],
-)
-METRICS = Registry(
-    'metric', parent=MMENGINE_METRICS, scope='mmdense', locations=['mmdense.evaluation']
-)
-EVALUATORS = Registry(
-    'evaluator', parent=MMENGINE_EVALUATORS, scope='mmdense', locations=['mmdense.evaluation']
-)
-HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope='mmdense', locations=['mmdense.engine.hooks'])
-LOOPS = Registry('loop', parent=MMENGINE_LOOPS, scope='mmdense', locations=['mmdense.engine'])
-OPTIM_WRAPPERS = Registry(
-    'optim wrapper',
-    parent=MMENGINE_OPTIM_WRAPPERS,
-    scope='mmdense',
-    locations=['mmdense.engine.optim_wrappers'],
-)
-OPTIM_WRAPPER_CONSTRUCTORS = Registry(
-    'optim wrapper constructor',
-    parent=MMENGINE_OPTIM_WRAPPER_CONSTRUCTORS,
-    scope='mmdense',
-    locations=['mmdense.engine.optim_wrappers'],
-)
-PARAM_SCHEDULERS = Registry(
-    'parameter scheduler',
-    parent=MMENGINE_PARAM_SCHEDULERS,
-    scope='mmdense',
-    locations=['mmdense.engine'],
-)
-VISUALIZERS = Registry(
-    'visualizer', parent=MMENGINE_VISUALIZERS, scope='mmdense', locations=['mmdense.visualization']
-)
-INFERENCERS = Registry(
-    'inferencer', parent=MMENGINE_INFERENCERS, scope='mmdense', locations=['mmdense.apis']
-)
+PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS, 'mmdense.engine')
+VISUALIZERS = _child(root.VISUALIZERS, 'mmdense.visualization')
+INFERENCERS = _child(root.INFERENCERS, 'mmdense.apis')
+
+# Nothing of its own yet. mmengine looks for a child of every root in the default scope and
+# warns where there is none.
+OPTIMIZERS = _child(root.OPTIMIZERS)
+LOOPS = _child(root.LOOPS)
+RUNNERS = _child(root.RUNNERS)
+MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS)
+WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS)
+VISBACKENDS = _child(root.VISBACKENDS)
+LOG_PROCESSORS = _child(root.LOG_PROCESSORS)
+TASK_UTILS = _child(root.TASK_UTILS)

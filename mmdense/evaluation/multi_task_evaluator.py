@@ -73,10 +73,12 @@ class MultiTaskEvaluator(Evaluator):
                 prefix, _, short = name.partition('/')
                 if prefix != metric.prefix or name in details:
                     continue
+                # Per-class numbers, 'IoU.bed', are like the mean they belong to.
+                kind = f'm{short.partition(".")[0]}' if short.startswith('IoU.') else short
                 details[name] = dict(
                     value=value,
-                    higher_is_better=metric.higher_is_better.get(short.split('.')[0], True),
-                    percent=short.split('.')[0] in metric.percent or short.startswith('IoU.'),
+                    higher_is_better=metric.higher_is_better[kind],
+                    percent=kind in metric.percent,
                     unit=metric.unit.get(short, ''),
                     protocol=metric.protocol,
                 )

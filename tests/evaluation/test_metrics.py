@@ -47,6 +47,17 @@ def test_predicted_but_unlabelled_class_has_iou_zero():
     assert SegMetric(num_classes=4).score([(pred, gt)])['mIoU'] == pytest.approx((0.75 + 0) / 2)
 
 
+def test_per_class_numbers_are_named_and_printed_in_percent():
+    tasks = dict(semseg=dict(type='SemSeg', num_classes=2, classes=('bed', 'wall')))
+    metrics = [dict(type='SegMetric', num_classes=2, classes=('bed', 'wall'), per_class=True)]
+    evaluator = MultiTaskEvaluator(tasks=tasks, metrics=dict(semseg=metrics))
+    gt = np.asarray([[0, 1], [1, 1]], np.uint8)
+    built = build_tasks(tasks)
+    evaluator.process([_sample(built, dict(semseg=gt), dict(semseg=gt))])
+    assert evaluator.evaluate(1)['semseg/IoU.bed'] == 1
+    assert '100.00 %' in results_table(evaluator.report)
+
+
 @pytest.fixture
 def depths():
     gt = rng.uniform(0.5, 9.5, (3, 8, 6)).astype(np.float32)
@@ -171,6 +182,10 @@ def test_every_batching_gives_bit_equal_numbers_and_partial_labels_are_skipped()
     table = results_table(evaluator.report)
     assert 'pooled over pixels' in table
     assert 'rmse *' in table
+    percent = {name for name, detail in evaluator.report['details'].items() if detail['percent']}
+    assert percent == {f'depth/d{k}' for k in (1, 2, 3)} | {
+        f'normal/{t}' for t in ('11.25', '22.5', '30')
+    }
 
 
 def test_task_without_any_label_reports_nan_not_an_error():

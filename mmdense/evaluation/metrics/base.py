@@ -48,10 +48,9 @@ class DenseMetric(BaseMetric):
         prefix: str | None = None,
         collect_device: str = 'cpu',
     ) -> None:
-        super().__init__(collect_device=collect_device)
         built = task if isinstance(task, BaseTask) else TASKS.build(dict(task or self.default_task))
+        super().__init__(collect_device=collect_device, prefix=prefix or built.key)
         self.task: BaseTask = built
-        self.prefix = prefix or self.task.key
         self.counters = ExactCounters()
 
     @property
