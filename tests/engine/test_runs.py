@@ -12,36 +12,34 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[2]
-CONFIG = 'configs/polymax/polymax_convnext-atto_1xb8-quickstart_rooms-96x128.py'
+QUICKSTART = 'configs/polymax/polymax_convnext-atto_1xb8-quickstart_rooms-96x128.py'
 # Small enough for seconds; drop path, sampled losses and random flips stay on.
-SMALL = {
-    'train_dataloader.dataset.length': 24,
-    'train_dataloader.dataset.size': '(64,96)',
-    'train_dataloader.num_workers': 1,
-    'train_dataloader.batch_size': 2,
-    'val_dataloader.dataset.length': 4,
-    'val_dataloader.dataset.size': '(64,96)',
-    'model.heads.semseg.seg_loss.num_samples': 64,
-    'model.heads.depth.decoder.drop_path': 0.2,
-    'default_hooks.logger.interval': 1,
-    'default_hooks.checkpoint.interval': 20,
-    'train_cfg.max_iters': 40,
-    'train_cfg.val_interval': 100,
-}
+SMALL = """
+_base_ = '{base}'
+randomness = dict(seed=3)
+data = dict(size=(64, 96), cache_dir='{cache}')
+train_dataloader = dict(batch_size={batch}, num_workers=1, dataset=dict(length=24, **data))
+val_dataloader = dict(num_workers=1, dataset=dict(length=4, **data))
+model = dict(heads=dict(
+    semseg=dict(seg_loss=dict(num_samples={samples})),
+    depth=dict(decoder=dict(drop_path={drop_path}))))
+optim_wrapper = dict(optimizer=dict(lr={lr}))
+train_cfg = dict(max_iters={iters}, val_interval=100)
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=20))
+custom_hooks = {hooks}
+"""
+RESUME = dict(batch=2, samples=64, drop_path=0.2, lr=1e-3, iters=40, hooks=[])
+# All pixels and no drop path: random choices would depend on how the batch is split. Adam
+# divides gradients by their size, which magnifies rounding, so the rate is low.
+SPLIT = dict(
+    samples=100_000, drop_path=0.0, lr=1e-4, iters=5, hooks=[dict(type='NormEvalHook')]
+)  # fmt: skip
 
 
-def command(script, work_dir, tmp_path, *extra, **changes):
-    """Command line of a small run with its cache below ``tmp_path``."""
-    cache = str(tmp_path / 'cache')
-    options = {
-        **SMALL,
-        'train_dataloader.dataset.cache_dir': cache,
-        'val_dataloader.dataset.cache_dir': cache,
-        'test_dataloader.dataset.cache_dir': cache,
-        **changes,
-    }
-    pairs = [f'{key}={value}' for key, value in options.items()]
-    return [*script, '--work-dir', str(work_dir), *extra, '--cfg-options', *pairs]
+def write_config(path, cache, **values):
+    """A small version of the quick start."""
+    path.write_text(SMALL.format(base=ROOT / QUICKSTART, cache=cache, **values))
+    return str(path)
 
 
 def environment():
@@ -70,14 +68,15 @@ def logged_losses(work_dir):
 
 @pytest.mark.slow
 def test_killed_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
-    train = [sys.executable, '-W', 'ignore', 'tools/train.py', CONFIG]
+    config = write_config(tmp_path / 'resume.py', tmp_path / 'cache', **RESUME)
+    train = [sys.executable, '-W', 'ignore', 'tools/train.py', config, '--work-dir']
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
-    run(command(train, whole, tmp_path))
+    run([*train, str(whole)])
 
     with open(tmp_path / 'killed.log', 'w') as log:
         process = subprocess.Popen(
-            command(train, parts, tmp_path), cwd=ROOT, env=environment(),
-            stdout=log, stderr=log, start_new_session=True,
+            [*train, str(parts)], cwd=ROOT, env=environment(), stdout=log, stderr=log,
+            start_new_session=True,
         )  # fmt: skip
         deadline = time.monotonic() + 300
         while not (parts / 'last_checkpoint').exists():
@@ -87,7 +86,7 @@ def test_killed_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_pat
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert not (parts / 'iter_40.pth').exists()
-    run(command(train, parts, tmp_path, '--resume'))
+    run([*train, str(parts), '--resume'])
 
     a, b = (torch.load(d / 'iter_40.pth', weights_only=False)['state_dict'] for d in (whole, parts))
     assert a.keys() == b.keys()
@@ -99,19 +98,11 @@ def test_killed_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_pat
 
 @pytest.mark.slow
 def test_two_processes_draw_the_loss_curve_of_one_with_twice_the_batch(tmp_path):
-    changes = {
-        'model.heads.depth.decoder.drop_path': 0.0,
-        # All pixels: a random choice would depend on how the batch is split.
-        'model.heads.semseg.seg_loss.num_samples': 100_000,
-        'custom_hooks': "[dict(type='NormEvalHook')]",
-        'train_cfg.max_iters': 5,
-        # Adam divides gradients by their size, which magnifies rounding at the first steps.
-        'optim_wrapper.optimizer.lr': 1e-4,
-    }
-    one = [sys.executable, '-W', 'ignore', 'tools/train.py', CONFIG]
-    two = ['bash', 'tools/dist_train.sh', CONFIG, '2']
-    run(command(one, tmp_path / 'one', tmp_path, **changes, **{'train_dataloader.batch_size': 4}))
-    run(command(two, tmp_path / 'two', tmp_path, **changes, **{'train_dataloader.batch_size': 2}))
+    cache = tmp_path / 'cache'
+    one = write_config(tmp_path / 'one.py', cache, batch=4, **SPLIT)
+    two = write_config(tmp_path / 'two.py', cache, batch=2, **SPLIT)
+    run([sys.executable, '-W', 'ignore', 'tools/train.py', one, '--work-dir', tmp_path / 'one'])
+    run(['bash', 'tools/dist_train.sh', two, '2', '--work-dir', tmp_path / 'two'])
     first, second = logged_losses(tmp_path / 'one'), logged_losses(tmp_path / 'two')
     assert sorted(first) == sorted(second) == [1, 2, 3, 4, 5]
     for i, losses in first.items():

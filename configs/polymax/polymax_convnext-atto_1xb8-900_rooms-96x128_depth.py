@@ -1,6 +1,6 @@
 _base_ = [
     '../_base_/datasets/rooms_depth.py', '../_base_/models/polymax_convnext-atto.py',
-    '../_base_/schedules/adamw_600.py', '../_base_/default_runtime.py'
+    '../_base_/schedules/adamw_quickstart.py', '../_base_/default_runtime.py'
 ]
 
 model = dict(
@@ -11,8 +11,6 @@ model = dict(
             in_channels=_base_.decoder_channels,
             num_clusters=16,
             decoder=_base_.decoder,
-            losses=[
-                dict(type='SILogLoss', variance_focus=1.0, sqrt=False),
-                dict(type='RelativeSquaredErrorLoss'),
-                dict(type='MultiScaleGradientLoss', loss_weight=0.5)
-            ])))
+            losses=[dict(type='CharbonnierLoss', c=1.0)])))
+
+default_hooks = dict(checkpoint=dict(interval=150))

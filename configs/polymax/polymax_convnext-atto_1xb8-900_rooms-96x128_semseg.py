@@ -1,6 +1,6 @@
 _base_ = [
     '../_base_/datasets/rooms_semseg.py', '../_base_/models/polymax_convnext-atto.py',
-    '../_base_/schedules/adamw_600.py', '../_base_/default_runtime.py'
+    '../_base_/schedules/adamw_quickstart.py', '../_base_/default_runtime.py'
 ]
 
 model = dict(
@@ -10,4 +10,6 @@ model = dict(
             type='ClusterSegHead',
             in_channels=_base_.decoder_channels,
             decoder=_base_.decoder,
-            seg_loss=dict(type='KMaXSegLoss', num_samples=256))))
+            seg_loss=dict(type='KMaXSegLoss', num_samples=128))))
+
+default_hooks = dict(checkpoint=dict(interval=150))

@@ -1,6 +1,6 @@
 _base_ = [
     '../_base_/datasets/rooms_normal.py', '../_base_/models/polymax_convnext-atto.py',
-    '../_base_/schedules/adamw_600.py', '../_base_/default_runtime.py'
+    '../_base_/schedules/adamw_quickstart.py', '../_base_/default_runtime.py'
 ]
 
 model = dict(
@@ -12,3 +12,5 @@ model = dict(
             num_clusters=8,
             decoder=_base_.decoder,
             losses=[dict(type='MaskedL2Loss')])))
+
+default_hooks = dict(checkpoint=dict(interval=150))
