@@ -176,6 +176,10 @@ class BaseTask(ABC):
             Array: ``(H, W, 3)`` uint8, RGB; unknown pixels are black.
         """
 
+    def describe(self, value: Array) -> str:
+        """One value ``(D,)`` of the map in a few letters, for captions."""
+        return ' '.join(f'{x:.2f}' for x in value)
+
     def __repr__(self) -> str:
         return f'{type(self).__name__}(key={self.key!r}, num_channels={self.num_channels})'
 

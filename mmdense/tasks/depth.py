@@ -127,6 +127,9 @@ class Depth(BaseTask):
         values = np.concatenate([m[self.valid(m)] for m in maps]).astype(np.float64)
         return np.asarray([values.mean()], dtype=self.dtype)
 
+    def describe(self, value: Array) -> str:
+        return f'{value[0]:.2f} m'
+
     def colorize(self, value: Array, reference: Array | None = None) -> Array:
         reference = value if reference is None else reference
         known = reference[self.valid(reference)]

@@ -104,6 +104,11 @@ class LabelTask(BaseTask):
         counts = sum(np.bincount(m[self.valid(m)], minlength=self.num_classes) for m in maps)
         return np.asarray([np.argmax(counts)], dtype=self.dtype)
 
+    def describe(self, value: Array) -> str:
+        """The likeliest class of a vector of class shares; void may follow the classes."""
+        best = int(np.argmax(value))
+        return self.classes[best] if best < self.num_classes else 'void'
+
     def colorize(self, value: Array, reference: Array | None = None) -> Array:
         table = np.zeros((256, 3), np.uint8)
         table[: self.num_classes] = self.palette

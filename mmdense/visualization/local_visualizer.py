@@ -17,7 +17,7 @@ from mmdense.structures import DenseDataSample
 from mmdense.tasks import BaseTask, build_tasks
 from mmdense.utils.files import atomic_write_bytes
 
-from .panels import heat_tile, resize_tile, tile_grid
+from .panels import heat_tile, resize_tile, tile_grid, write_label
 
 Array = np.ndarray
 
@@ -83,16 +83,25 @@ class DenseLocalVisualizer(Visualizer):
         size = rows[0][0].shape[:2]
         return tile_grid([[resize_tile(t, size) for t in row] for row in rows], self.titles())
 
-    def cluster_panel(self, image: Array, maps: Array, columns: int = 8) -> Array:
+    def cluster_panel(
+        self, image: Array, maps: Array, captions: Sequence[str], columns: int = 6
+    ) -> Array:
         """The probability map of every cluster over the picture (PolyMaX, Figure 8).
+
+        Each map is stretched to its own maximum, which its caption tells.
 
         Args:
             image (Array): ``(H, W, 3)`` uint8, RGB.
             maps (Array): ``(K, h, w)`` in [0, 1].
+            captions (Sequence[str]): What each map stands for.
             columns (int): Tiles in a row.
         """
         picture = resize_tile(image, self._tile_size(image))
-        tiles = [picture, *(heat_tile(picture, share) for share in maps)]
+        width = picture.shape[1]
+        tiles = [np.concatenate([write_label(width, 'image'), picture])]
+        for share, caption in zip(maps, captions):
+            label = write_label(width, f'{caption} (max {share.max():.2f})')
+            tiles.append(np.concatenate([label, heat_tile(picture, share)]))
         rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
         return tile_grid(rows)
 

@@ -62,8 +62,9 @@ def tile_grid(rows: Sequence[Sequence[Array]], titles: Sequence[str] | None = No
 
 
 def heat_tile(image: Array, probability: Array) -> Array:
-    """A probability map ``(h, w)`` in [0, 1] as heat over the darkened picture."""
+    """A map ``(h, w)`` from 0 to its maximum as heat over the darkened picture."""
     share = cv2.resize(probability.astype(np.float32), image.shape[1::-1])
+    share = share / max(float(share.max()), 1e-6)
     heat = cv2.applyColorMap((255 * np.clip(share, 0, 1)).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
     return (0.8 * cv2.cvtColor(heat, cv2.COLOR_BGR2RGB) + 0.2 * grey).astype(np.uint8)

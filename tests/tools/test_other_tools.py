@@ -50,13 +50,13 @@ def test_quickstart_report_puts_the_constant_beside_each_number(tmp_path, capsys
     (tmp_path / 'test_results.json').write_text(json.dumps(RESULTS))
     (tmp_path / 'constant.json').write_text(json.dumps({'depth/rmse': 1.25}))
     (tmp_path / 'panels').mkdir()
-    for name in ('test_iter_9.png', 'test_iter_9_depth_bins.png', 'val_iter_9.png'):
+    for name in ('test.png', 'test_depth_bins.png', 'val_iter_9.png'):
         (tmp_path / 'panels' / name).touch()
     assert tool('analysis_tools/quickstart_report.py').main([str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if 'rmse' in line)
     assert row.index('0.5000 m') < row.index('1.2500 m')
-    assert f'Picture: {tmp_path / "panels" / "test_iter_9.png"}' in printed
+    assert f'Picture: {tmp_path / "panels" / "test.png"}' in printed
 
 
 def test_quickstart_report_says_what_is_missing(tmp_path, capsys):

@@ -33,13 +33,6 @@ def _with_nan(value: Any) -> Any:
     return math.nan if value is None else value
 
 
-def panel_of(work_dir: Path) -> Path | None:
-    """The newest panel of a test: image, ground truth and prediction."""
-    # The pictures of what heads explain have the panel's name and more behind it.
-    found = [path for path in work_dir.glob('panels/test_iter_*.png') if path.stem[10:].isdigit()]
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
-
-
 def make_report(work_dir: Path) -> str:
     """The table, and where the pictures are."""
     results = read(work_dir / 'test_results.json', '`python tools/test.py ... --out`')
@@ -48,7 +41,8 @@ def make_report(work_dir: Path) -> str:
     )
     lines = [results_table(results, {'best constant': constant})]
     for label, path in (
-        ('Picture', panel_of(work_dir)),
+        ('Picture', work_dir / 'panels' / 'test.png'),
+        ('Clusters behind it', work_dir / 'panels' / 'test_semseg_clusters.png'),
         ('Every test picture', work_dir / 'test_pictures'),
         ('Checkpoint', results.get('checkpoint')),
     ):

@@ -21,9 +21,10 @@ from mmdense.visualization import DenseLocalVisualizer, save_picture
 class DenseVisualizationHook(Hook):
     """Saves image | ground truth | prediction panels, and what heads can explain.
 
-    After each validation and test, ``<work_dir>/panels/<val|test>_iter_<n>.png`` shows the
-    first pictures, one row each, and ``..._<task>_<name>.png`` the maps behind the first
-    picture's prediction: for cluster heads the probability map of each cluster.
+    After each validation ``<work_dir>/panels/val_iter_<n>.png``, after a test
+    ``panels/test.png`` shows the first pictures, one row each, and
+    ``..._<task>_<name>.png`` the maps behind the first picture's prediction: for cluster
+    heads the probability map of each cluster, captioned with what it stands for.
 
     Args:
         num_pictures (int): Rows of the panel; 0 switches it off.
@@ -79,7 +80,8 @@ class DenseVisualizationHook(Hook):
         if not kept or not is_main_process():
             return
         visualizer = self._visualizer(runner)
-        stem = Path(runner.work_dir) / 'panels' / f'{phase}_iter_{runner.iter}'
+        name = f'val_iter_{runner.iter}' if phase == 'val' else phase
+        stem = Path(runner.work_dir) / 'panels' / name
         drawn = visualizer.panel(*zip(*kept))
         save_picture(stem.with_suffix('.png'), drawn)
         visualizer.add_image(f'{phase}/panel', drawn, runner.iter)
@@ -102,9 +104,10 @@ class DenseVisualizationHook(Hook):
         with torch.no_grad():
             inputs = model.data_preprocessor(first, False)['inputs']
             found = model.explain(inputs)
-        for key, maps in found.items():
-            for name, value in maps.items():
-                drawn = visualizer.cluster_panel(picture, value[0].float().cpu().numpy())
+        for key, named in found.items():
+            for name, (maps, values) in named.items():
+                captions = [model.tasks[key].describe(v) for v in values[0].float().cpu().numpy()]
+                drawn = visualizer.cluster_panel(picture, maps[0].float().cpu().numpy(), captions)
                 save_picture(stem.with_name(f'{stem.name}_{key}_{name}.png'), drawn)
 
     @staticmethod

@@ -110,8 +110,13 @@ class BaseDenseHead(BaseModule):
         logits = resize(self.forward(feats), size, self.corners(feats))
         return self.task.activate(logits)
 
-    def explain(self, feats: DenseFeatures) -> dict[str, Tensor]:
-        """Maps ``(B, K, h, w)`` in [0, 1] that are worth looking at, by name; none here."""
+    def explain(self, feats: DenseFeatures) -> dict[str, tuple[Tensor, Tensor]]:
+        """Maps that are worth looking at, by name; none here.
+
+        Returns:
+            dict: Name to maps ``(B, K, h, w)`` in [0, 1], and what each stands for
+            ``(B, K, D)``, in the form that ``task.describe`` takes.
+        """
         return {}
 
     def named_losses(

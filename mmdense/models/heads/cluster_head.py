@@ -172,8 +172,8 @@ class ClusterHead(BaseDenseHead):
             logits = resize(logits, size, self.corners(feats))
         return logits.softmax(dim=1), self._values_of(final)
 
-    def explain(self, feats: DenseFeatures) -> dict[str, Tensor]:
-        return dict(clusters=self.cluster_maps(feats)[0])
+    def explain(self, feats: DenseFeatures) -> dict[str, tuple[Tensor, Tensor]]:
+        return dict(clusters=self.cluster_maps(feats))
 
     def _values_of(self, prediction: ClusterPrediction) -> Tensor:
         if prediction.values is None:

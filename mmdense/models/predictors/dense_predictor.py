@@ -235,23 +235,19 @@ class DensePredictor(BaseModel):
         return F.interpolate(pred.float(), size=size, mode='bilinear', align_corners=False)
 
     @torch.no_grad()
-    def explain(self, inputs: Tensor) -> dict[str, dict[str, Tensor]]:
+    def explain(self, inputs: Tensor) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
         """Maps worth looking at that heads keep to themselves.
 
         Args:
             inputs (Tensor): ``(B, 3, H, W)``, normalised RGB.
 
         Returns:
-            dict: Task key to name to maps ``(B, K, h, w)`` in [0, 1]; heads without such
-            maps are left out.
+            dict: Task key to name to maps ``(B, K, h, w)`` in [0, 1] and what they stand
+            for ``(B, K, D)``; heads without such maps are left out.
         """
         feats = self.extract_feat(inputs)
-        found: dict[str, dict[str, Tensor]] = {}
-        for key, head in self._heads():
-            maps: Mapping[str, Tensor] = head.explain(feats)
-            if maps:
-                found[key] = dict(maps)
-        return found
+        found = {key: head.explain(feats) for key, head in self.heads.items()}
+        return {key: maps for key, maps in found.items() if maps}
 
 
 def tasks_of(model: nn.Module) -> dict[str, BaseTask]:

@@ -194,7 +194,8 @@ def test_cluster_maps_recombine_to_the_prediction():
     y = torch.einsum('bkhw,bkd->bdhw', shares, values)
     assert torch.allclose(y, head.predict(feats, (32, 48)), atol=1e-5)
     shown = head.explain(feats)
-    assert set(shown) == {'clusters'} and shown['clusters'].shape == (2, 16, 8, 12)
+    maps, values = shown['clusters']
+    assert maps.shape == (2, 16, 8, 12) and values.shape == (2, 16, 1)
 
 
 # -- ranges and activations -------------------------------------------------------
