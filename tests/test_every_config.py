@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmdense.models.utils.pretrained import compare_state_dicts
 from mmdense.registry import EVALUATORS, MODELS, TASKS, TRANSFORMS, VISUALIZERS
 from mmdense.tasks import build_tasks
 from mmdense.utils.config_check import check_config
@@ -48,3 +49,23 @@ def test_config_is_named_after_its_content(path):
         assert cfg.train_cfg.max_iters == iters == cfg.param_scheduler[0].total
     name = dict(rooms='Rooms', nyud='NYUDv2', taskonomy='Taskonomy')[data.split('-')[0]]
     assert cfg.train_dataloader.dataset.type == f'{name}Dataset'
+
+
+FINETUNED = [p for p in CONFIGS if Config.fromfile(p).get('load_from')]
+
+
+@pytest.mark.parametrize('path', FINETUNED, ids=lambda p: p.stem)
+def test_pretrained_model_fits_the_one_it_is_loaded_into(path):
+    """What `load_report.drop` leaves of the pre-training config's model loads completely."""
+    init_default_scope('mmdense')
+    cfg = Config.fromfile(path)
+    source = next(p for p in CONFIGS if p.stem == Path(cfg.load_from).parent.name)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+        pretrained = MODELS.build(Config.fromfile(source).model)
+    drop = cfg.default_hooks.load_report.get('drop', ())
+    report = compare_state_dicts(model, pretrained.state_dict(), drop)
+    assert not report.missing and not report.mismatched
+    assert bool(report.dropped) == bool(drop)
+    iters = int(Path(cfg.load_from).stem.removeprefix('iter_'))
+    assert iters == Config.fromfile(source).train_cfg.max_iters

@@ -6,11 +6,7 @@ _base_ = [
 model = dict(
     tasks=_base_.tasks,
     heads=dict(
-        normal=dict(
-            type='DeepLabV3PlusHead',
-            in_channels=[256, 2048],
-            in_index=[0, 3],
-            losses=[dict(type='MaskedL2Loss')])))
+        normal=_base_.head))
 
 # No mask transformer, so no relative tables or queries.
 optim_wrapper = dict(

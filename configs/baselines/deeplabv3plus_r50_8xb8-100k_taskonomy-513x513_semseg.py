@@ -6,7 +6,7 @@ _base_ = [
 model = dict(
     tasks=_base_.tasks,
     heads=dict(
-        semseg=dict(type='DeepLabV3PlusHead', in_channels=[256, 2048], in_index=[0, 3])))
+        semseg=_base_.head))
 
 # No mask transformer, so no relative tables or queries.
 optim_wrapper = dict(

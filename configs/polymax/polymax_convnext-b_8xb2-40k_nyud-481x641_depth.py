@@ -5,16 +5,7 @@ _base_ = [
 
 model = dict(
     tasks=_base_.tasks,
-    heads=dict(
-        depth=dict(
-            type='ClusterBinDepthHead',
-            in_channels=_base_.decoder_channels,
-            num_clusters=16,
-            losses=[
-                dict(type='SILogLoss', variance_focus=1.0, sqrt=False),
-                dict(type='RelativeSquaredErrorLoss'),
-                dict(type='MultiScaleGradientLoss', loss_weight=0.5)
-            ])))
+    heads=dict(depth=_base_.depth_head))
 
 # The depth range is another one, and with it the meaning of the bin centres: the seven
 # output layers start afresh.

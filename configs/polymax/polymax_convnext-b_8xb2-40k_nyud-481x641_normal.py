@@ -5,11 +5,6 @@ _base_ = [
 
 model = dict(
     tasks=_base_.tasks,
-    heads=dict(
-        normal=dict(
-            type='SphereSegmentNormalHead',
-            in_channels=_base_.decoder_channels,
-            num_clusters=8,
-            losses=[dict(type='MaskedL2Loss')])))
+    heads=dict(normal=_base_.normal_head))
 
 load_from = 'work_dirs/polymax_convnext-b_8xb8-100k_taskonomy-513x513_normal/iter_100000.pth'

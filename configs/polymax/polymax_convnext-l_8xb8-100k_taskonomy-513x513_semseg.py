@@ -5,10 +5,4 @@ _base_ = [
 
 model = dict(
     tasks=_base_.tasks,
-    heads=dict(
-        semseg=dict(
-            type='ClusterSegHead',
-            in_channels=_base_.decoder_channels,
-            seg_loss=dict(type='KMaXSegLoss'),
-            auxiliary_semantic=dict(
-                type='AuxiliarySemanticDecoder', in_channels=_base_.backbone_channels))))
+    heads=dict(semseg=_base_.semseg_head))

@@ -5,9 +5,4 @@ _base_ = [
 
 model = dict(
     tasks=_base_.tasks,
-    heads=dict(
-        depth=dict(
-            type='ClusterBinDepthHead',
-            in_channels=_base_.decoder_channels,
-            num_clusters=16,
-            losses=[dict(type='CharbonnierLoss', c=1.0)])))
+    heads=dict(depth=_base_.depth_head))

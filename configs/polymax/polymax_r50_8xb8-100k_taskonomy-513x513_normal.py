@@ -5,9 +5,4 @@ _base_ = [
 
 model = dict(
     tasks=_base_.tasks,
-    heads=dict(
-        normal=dict(
-            type='SphereSegmentNormalHead',
-            in_channels=_base_.decoder_channels,
-            num_clusters=8,
-            losses=[dict(type='MaskedL2Loss')])))
+    heads=dict(normal=_base_.normal_head))

@@ -13,3 +13,4 @@ model = dict(
             type='Pretrained',
             checkpoint='https://dl.fbaipublicfiles.com/convnext/convnext_base_22k_1k_384.pth')),
     neck=dict(in_channels=backbone_channels))
+semseg_head = dict(auxiliary_semantic=dict(in_channels=backbone_channels))

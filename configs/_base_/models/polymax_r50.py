@@ -16,3 +16,11 @@ model = dict(
         depth=50,
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50')),
     neck=dict(type='KMaXPixelDecoder', in_channels=backbone_channels))
+
+# One per task; the losses of depth and normals are those of the tasks.
+semseg_head = dict(
+    type='ClusterSegHead',
+    in_channels=decoder_channels,
+    auxiliary_semantic=dict(type='AuxiliarySemanticDecoder', in_channels=backbone_channels))
+depth_head = dict(type='ClusterBinDepthHead', in_channels=decoder_channels, num_clusters=16)
+normal_head = dict(type='SphereSegmentNormalHead', in_channels=decoder_channels, num_clusters=8)

@@ -1,2 +1,3 @@
+# The losses of PolyMaX.
 tasks = dict(
-    normal=dict(type='Normal'))
+    normal=dict(type='Normal', losses=[dict(type='MaskedL2Loss')]))

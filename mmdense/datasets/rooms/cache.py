@@ -92,7 +92,7 @@ def encode(sample: RoomSample, key: list) -> bytes:
     """A sample as bytes: magic, checksum of the rest, a JSON line, and raw arrays."""
     gt = sample.gt
     labels = np.empty(sample.instances.size, _LABELS)
-    for name in ('semseg', 'saliency', 'part'):
+    for name in gt.keys() & set(_LABELS.names):
         labels[name] = gt[name].ravel()
     labels['instances'] = sample.instances.ravel()
     arrays = {
