@@ -29,7 +29,8 @@ Array = np.ndarray
 
 _MAGIC = b'mmdroom1'
 #: Integer maps that change together, at the borders of instances.
-_LABELS = np.dtype([('semseg', 'u1'), ('saliency', 'u1'), ('part', 'u1'), ('instances', '<u2')])
+_BYTE_MAPS = ('semseg', 'saliency', 'part')
+_LABELS = np.dtype([*((name, 'u1') for name in _BYTE_MAPS), ('instances', '<u2')])
 
 
 @functools.cache
@@ -92,7 +93,7 @@ def encode(sample: RoomSample, key: list) -> bytes:
     """A sample as bytes: magic, checksum of the rest, a JSON line, and raw arrays."""
     gt = sample.gt
     labels = np.empty(sample.instances.size, _LABELS)
-    for name in gt.keys() & set(_LABELS.names):
+    for name in _BYTE_MAPS:
         labels[name] = gt[name].ravel()
     labels['instances'] = sample.instances.ravel()
     arrays = {

@@ -246,8 +246,12 @@ class DensePredictor(BaseModel):
             for ``(B, K, D)``; heads without such maps are left out.
         """
         feats = self.extract_feat(inputs)
-        found = {key: head.explain(feats) for key, head in self.heads.items()}
-        return {key: maps for key, maps in found.items() if maps}
+        found: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
+        head: Any
+        for key, head in self.heads.items():
+            if maps := head.explain(feats):
+                found[key] = maps
+        return found
 
 
 def tasks_of(model: nn.Module) -> dict[str, BaseTask]:
