@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mmdense.registry import TASKS
-from mmdense.utils import DataError, ShapeError, suggest
+from mmdense.utils import DataError, suggest
 
 Array = np.ndarray
 
@@ -215,13 +215,3 @@ def build_tasks(cfg: Mapping[str, Any]) -> dict[str, BaseTask]:
             raise ValueError(f"`tasks` names '{task.key}' twice (once as '{name}').")
         tasks[task.key] = task
     return tasks
-
-
-def check_same_size(key: str, pred: Tensor, target: Tensor) -> None:
-    """Raise :class:`~mmdense.utils.ShapeError` unless both maps have one batch and size."""
-    if pred.shape[0] != target.shape[0] or pred.shape[-2:] != target.shape[-2:]:
-        raise ShapeError(
-            f"Task '{key}': prediction {tuple(pred.shape)} and ground truth "
-            f'{tuple(target.shape)} differ in batch or size (layout BDHW). Resize the '
-            'prediction to the ground truth before the loss.'
-        )

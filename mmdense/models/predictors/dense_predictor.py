@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmdense.registry import BALANCERS, MODELS
 from mmdense.structures import DenseDataSample, DenseFeatures
 from mmdense.structures.ground_truth import collate_gt
-from mmdense.tasks import BaseTask, build_tasks
+from mmdense.tasks import build_tasks
 from mmdense.utils import suggest
 
 
@@ -247,18 +247,10 @@ class DensePredictor(BaseModel):
         """
         feats = self.extract_feat(inputs)
         found: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
-        head: Any
-        for key, head in self.heads.items():
+        for key, head in self._heads():
             if maps := head.explain(feats):
                 found[key] = maps
         return found
-
-
-def tasks_of(model: nn.Module) -> dict[str, BaseTask]:
-    """The tasks of a model, wrapped for distribution or not."""
-    module: Any = getattr(model, 'module', model)
-    tasks: dict[str, BaseTask] = module.tasks
-    return tasks
 
 
 def _size_of(inputs: Tensor) -> tuple[int, int]:
