@@ -13,6 +13,27 @@ from conformance_utils import make_model, random_batch
 SIZES = ((64, 96), (64, 96))
 
 
+def sample_everything(model: torch.nn.Module) -> None:
+    """Losses on sampled pixels take all: a random choice would depend on the batch."""
+    for module in model.modules():
+        if hasattr(module, 'num_samples'):
+            module.num_samples = 10**6
+
+
+def total_of(model: torch.nn.Module, losses: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The balanced total without the logging, which is a collective of both processes."""
+    totals = {
+        key: sum(
+            value
+            for name, value in losses.items()
+            if name.startswith(f'{key}.') and 'loss' in name.rsplit('.', 1)[-1]
+        )
+        for key in model.tasks
+    }
+    weights = model.balancer.weights(totals, {})
+    return sum(weights[key] * value for key, value in totals.items())
+
+
 def main(method: str, out: str) -> None:
     """Compare one backward pass over two pictures with two passes over one each."""
     torch.set_num_threads(1)
@@ -20,6 +41,7 @@ def main(method: str, out: str) -> None:
     rank = torch.distributed.get_rank()
     # Batch statistics would differ between one batch of two and two of one.
     model = make_model(method).eval()
+    sample_everything(model)
     wrapped = DistributedDataParallel(model, find_unused_parameters=False)
     batch = random_batch(model, SIZES)
     own = {key: value[rank : rank + 1] for key, value in batch.items()}
@@ -28,8 +50,9 @@ def main(method: str, out: str) -> None:
     together = {name: p.grad.clone() for name, p in model.named_parameters()}
     if rank == 0:
         plain = make_model(method).eval()
+        sample_everything(plain)
         losses = plain(**plain.data_preprocessor(random_batch(plain, SIZES), True), mode='loss')
-        sum(v for k, v in losses.items() if 'loss' in k.rsplit('.', 1)[-1]).backward()
+        total_of(plain, losses).backward()
         pairs = {n: (p.grad, together[n]) for n, p in plain.named_parameters()}
         torch.save(pairs, out)
     torch.distributed.barrier()

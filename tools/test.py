@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 
 # Data workers share the cores with OpenMP's threads, and an idle thread that spins takes a
 # core from them: 8 times slower steps on two cores. Read when torch loads, so set first.
@@ -10,7 +9,7 @@ os.environ.setdefault('GOMP_SPINCOUNT', '10000')
 
 from mmengine.config import DictAction
 
-from mmdense.engine.distributed import LAUNCHERS
+from mmdense.engine.distributed import LAUNCHERS, end_process
 from mmdense.engine.evaluate import test
 from mmdense.engine.launch import guard
 
@@ -62,4 +61,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    end_process(main())

@@ -6,11 +6,12 @@ run on a machine without one. Here the group is made first, which mmengine then 
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, MutableMapping
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -116,6 +117,31 @@ def init_distributed(cfg: Config, launcher: str) -> None:
     if not dist.is_initialized():
         backend = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('backend', 'nccl')
         dist.init_process_group(backend)
+
+
+def leave_distributed() -> None:
+    """Wait for the other processes and leave the group; nothing without one.
+
+    A process that exits with the group's threads still running may be aborted, and one
+    that leaves early takes the others' store with it.
+    """
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
+def end_process(code: int) -> NoReturn:
+    """Exit, as one of several processes without tearing the interpreter down.
+
+    gloo's threads are not always joined by then, and PyTorch aborts with exit code -6 a
+    process whose work is done and written.
+    """
+    if 'RANK' not in os.environ:
+        sys.exit(code)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def adapt_to_cpu(cfg: Config) -> list[str]:

@@ -24,7 +24,7 @@ from mmdense.utils.checkpoints import is_remote, pretrained_files, require_check
 from mmdense.utils.config_check import ConfigError, require_valid_config
 from mmdense.utils.user_errors import SELF_EXPLAINING, describe
 
-from .distributed import init_distributed
+from .distributed import init_distributed, leave_distributed
 
 # bf16 has the range of fp32, so gradients need no scaling; fp16 does.
 _LOSS_SCALE: dict[str, float | str] = {'bfloat16': 1.0, 'float16': 'dynamic'}
@@ -277,9 +277,11 @@ def guard(run: Callable[[], Any], debug: bool = False) -> int:
     """
     if debug or os.environ.get('MMDENSE_DEBUG', '') not in ('', '0'):
         run()
+        leave_distributed()
         return 0
     try:
         run()
+        leave_distributed()
     except SELF_EXPLAINING as error:
         _tell(str(error))
         return 2 if isinstance(error, ConfigError) else 1
