@@ -118,6 +118,7 @@ class BaseDenseDataset(BaseDataset):
             max_refetch=max_refetch,
         )
         self._check_classes()
+        self._check_depth_kind()
         # Paths are checked even with lazy_init: a wrong one shall fail at build.
         if self.data_root:
             self.require_path(self.data_root, 'data_root')
@@ -143,7 +144,9 @@ class BaseDenseDataset(BaseDataset):
             dict: ``img`` RGB uint8 ``(H, W, 3)``; ``gt`` task key to array in the
             format of the task, of the size of ``img``; ``img_path`` and ``sample_id``
             strings; and what else the data set knows, such as ``intrinsics``
-            ``(3, 3)`` in pixels with pixel centres at +0.5.
+            ``(3, 3)`` in pixels with pixel centres at +0.5. ``aux``, in test mode only:
+            name to ``(H, W)`` array that a metric reads besides the ground truth; the
+            sample carries it as ``gt_<name>``, and no transform moves it.
 
         Raises:
             DataError: If a file is missing, unreadable or impossible.
@@ -311,3 +314,14 @@ class BaseDenseDataset(BaseDataset):
                 )
         if 'semseg' in names:
             self._metainfo['classes'] = tuple(names['semseg'])
+
+    def _check_depth_kind(self) -> None:
+        """The quantity that the data set stores as depth against the one the task asks for."""
+        stored = self._metainfo['depth_kind']
+        for key, task in self.tasks.items():
+            wanted = getattr(task, 'kind', stored)
+            if wanted != stored:
+                raise ValueError(
+                    f"tasks['{key}'].kind is '{wanted}', but {type(self).__name__} reads "
+                    f"'{stored}'. Set kind='{stored}' with a range in its unit."
+                )

@@ -83,9 +83,9 @@ class MultiTaskEvaluator(Evaluator):
                     protocol=metric.protocol,
                 )
         headlines = {
-            key: f'{key}/{task.headline}'
-            for key, task in self.tasks.items()
-            if f'{key}/{task.headline}' in results
+            task.prefix: f'{task.prefix}/{task.headline}'
+            for task in self.tasks.values()
+            if f'{task.prefix}/{task.headline}' in results
         }
         return dict(pictures=size, metrics=dict(results), details=details, headlines=headlines)
 

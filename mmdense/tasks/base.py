@@ -49,7 +49,7 @@ class BaseTask(ABC):
     #: Channels of the ground truth.
     gt_channels: ClassVar[int] = 1
     #: Value that marks a pixel as unknown in ground-truth arrays.
-    ignore_value: ClassVar[float]
+    ignore_value: float
     #: numpy type of ground-truth arrays.
     dtype: ClassVar[type]
     #: How ground truth is resampled: 'nearest' or 'linear'.
@@ -64,6 +64,11 @@ class BaseTask(ABC):
         self.losses = [dict(cfg) for cfg in (self.default_losses if losses is None else losses)]
         self._metrics = None if metrics is None else [dict(cfg) for cfg in metrics]
 
+    @property
+    def prefix(self) -> str:
+        """What the names of results begin with: the key, and the quantity where it may differ."""
+        return self.key
+
     # -- data ---------------------------------------------------------------
 
     def flip(self, gt: Array) -> Array:
@@ -73,7 +78,7 @@ class BaseTask(ABC):
     def zoom(self, gt: Array, factor: float) -> Array:
         """Change values for a picture enlarged ``factor`` times, as if seen from closer by.
 
-        The pixels themselves are moved by the caller. Identity but for metric depth.
+        The pixels themselves are moved by the caller. Identity but for depth.
         """
         return gt
 

@@ -1,4 +1,4 @@
-"""Depth in metres."""
+"""Depth: metric, or one of the inverse quantities that stereo data sets hold."""
 
 from __future__ import annotations
 
@@ -11,31 +11,46 @@ import torch
 from torch import Tensor
 
 from mmdense.registry import TASKS
-from mmdense.utils import DataError
+from mmdense.utils import DataError, suggest
 
 from .base import Array, BaseTask
+
+#: Kind of depth to its unit. Data sets state theirs as ``metainfo['depth_kind']``.
+DEPTH_KINDS = {'metric': 'm', 'disparity_px': 'px', 'inverse_norm': ''}
 
 
 @TASKS.register_module()
 class Depth(BaseTask):
-    """Depth in metres along the optical axis (not along the ray); 0 is unknown.
+    """Depth along the optical axis (not along the ray), in one of three quantities.
 
-    A pixel is valid if ``min_depth < gt < max_depth`` and finite. A mirrored picture
-    has mirrored depth; a picture enlarged s times, seen as if from closer by, has depth / s.
-    Headline: RMSE pooled over all pixels.
+    ``kind`` says which, and everything that depends on it follows:
+
+    - ``'metric'``: metres; 0 is unknown. A picture enlarged s times, as if seen from closer
+      by, has depth / s.
+    - ``'disparity_px'``: pixels of stereo disparity, 0 infinitely far; -1 is unknown.
+      Enlarged s times: disparity * s.
+    - ``'inverse_norm'``: inverse depth without a unit, in (0, 1]; 0 is unknown. Enlarged s
+      times: value * s.
+
+    A pixel is valid if its value is finite, above ``min_depth`` (disparity: at least) and
+    below ``max_depth``. Headline: RMSE pooled over all pixels. Results of kinds that are not
+    metric are named after them, ``depth_inverse_norm/rmse``.
 
     Args:
-        min_depth (float): Lower end of the valid range, metres.
-        max_depth (float): Upper end, metres.
-        activation (str): How a head's raw channel becomes metres: ``'softplus'``
+        min_depth (float): Lower end of the valid range, in the unit of ``kind``. The
+            default is for metres; 0 is usual for the other kinds.
+        max_depth (float): Upper end.
+        activation (str): How a head's raw channel becomes a value: ``'softplus'``
             (unbounded, > 0), ``'sigmoid'`` (inside the range) or ``'identity'``.
-        initial_depth (float | None): Metres that a per-pixel head predicts before training.
+        initial_depth (float | None): Value that a per-pixel head predicts before training.
             None: 3, a usual depth indoors, or the middle of a range that does not hold 3.
+        kind (str): ``'metric'``, ``'disparity_px'`` or ``'inverse_norm'``.
         losses, metrics: As in :class:`BaseTask`.
 
     Raises:
         ValueError: If ``min_depth >= max_depth``, if ``min_depth < 0``, if
-            ``initial_depth`` is outside the range, or if ``activation`` is unknown.
+            ``initial_depth`` is outside the range, or if ``activation`` or ``kind`` is
+            unknown.
     """
 
     key = 'depth'
@@ -52,10 +67,13 @@ class Depth(BaseTask):
         max_depth: float = 10.0,
         activation: str = 'softplus',
         initial_depth: float | None = None,
+        kind: str = 'metric',
         losses: Sequence[Mapping[str, Any]] | None = None,
         metrics: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
         super().__init__(losses, metrics)
+        if kind not in DEPTH_KINDS:
+            raise ValueError(f"tasks['depth'].kind is {kind!r}. {suggest(kind, DEPTH_KINDS)}")
         if not 0 <= min_depth < max_depth:
             raise ValueError(
                 f"tasks['depth']: the range min_depth={min_depth}, max_depth={max_depth} is empty "
@@ -73,6 +91,9 @@ class Depth(BaseTask):
                 f"tasks['depth'].initial_depth is {initial_depth}, outside the range {min_depth} "
                 f'to {max_depth}. Set it to a typical depth in metres.'
             )
+        self.kind = kind
+        # Zero disparity is a measurement: infinitely far.
+        self.ignore_value = -1.0 if kind == 'disparity_px' else 0.0
         self.initial_depth = initial_depth
         self.min_depth = min_depth
         self.max_depth = max_depth
@@ -82,22 +103,37 @@ class Depth(BaseTask):
     def num_channels(self) -> int:
         return 1
 
+    @property
+    def unit(self) -> str:
+        """Unit of the values, '' where there is none."""
+        return DEPTH_KINDS[self.kind]
+
+    @property
+    def prefix(self) -> str:
+        return self.key if self.kind == 'metric' else f'{self.key}_{self.kind}'
+
     def zoom(self, gt: Array, factor: float) -> Array:
-        return gt / np.float32(factor)
+        if self.kind == 'metric':
+            return gt / np.float32(factor)
+        return np.where(gt == self.ignore_value, gt, gt * np.float32(factor))
 
     def valid(self, gt: Array) -> Array:
         # Written as a positive test so that NaN is invalid too.
-        return (gt > self.min_depth) & (gt < self.max_depth)
+        low = gt >= self.min_depth if self.kind == 'disparity_px' else gt > self.min_depth
+        return low & (gt < self.max_depth)
 
     def valid_mask(self, target: Tensor) -> Tensor:
-        return (target > self.min_depth) & (target < self.max_depth)
+        at_least = target >= self.min_depth
+        low = at_least if self.kind == 'disparity_px' else target > self.min_depth
+        return low & (target < self.max_depth)
 
     def check(self, gt: Array, where: str) -> Array:
-        if np.isnan(gt).any() or (gt < 0).any():
+        if np.isnan(gt).any() or ((gt < 0) & (gt != self.ignore_value)).any():
+            unit = self.unit or 'inverse depth'
             raise DataError(
                 f"{where}: ground truth of task 'depth' holds NaN or negative values (minimum "
-                f'{np.nanmin(gt) if np.isfinite(gt).any() else "none"}); it must be metres with 0 '
-                'for unknown.'
+                f'{np.nanmin(gt) if np.isfinite(gt).any() else "none"}); it must be {self.kind} '
+                f'depth ({unit}) with {self.ignore_value:g} for unknown.'
             )
         return super().check(gt, where)
 
@@ -128,7 +164,7 @@ class Depth(BaseTask):
         return np.asarray([values.mean()], dtype=self.dtype)
 
     def describe(self, value: Array) -> str:
-        return f'{value[0]:.2f} m'
+        return f'{value[0]:.2f} {self.unit}'.rstrip()
 
     def colorize(self, value: Array, reference: Array | None = None) -> Array:
         reference = value if reference is None else reference
@@ -137,7 +173,9 @@ class Depth(BaseTask):
             np.percentile(known, (1, 99)) if known.size else (self.min_depth, self.max_depth)
         )
         scaled = np.clip((value - low) / max(high - low, 1e-6), 0, 1)
-        picture = cv2.applyColorMap((255 * (1 - scaled)).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        # Near is bright in every kind.
+        near = 1 - scaled if self.kind == 'metric' else scaled
+        picture = cv2.applyColorMap((255 * near).astype(np.uint8), cv2.COLORMAP_INFERNO)
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-        picture[value <= 0] = 0
+        picture[(value == self.ignore_value) | (value < 0)] = 0
         return picture

@@ -68,10 +68,16 @@ def test_tasks_that_are_not_asked_for_are_left_out():
 
 
 def test_metainfo_states_the_conventions_and_classes():
-    meta = Toy(TASKS, metainfo=dict(depth_kind='disparity_px')).metainfo
+    tasks = dict(TASKS, depth=dict(type='Depth', kind='disparity_px'))
+    meta = Toy(tasks, metainfo=dict(depth_kind='disparity_px')).metainfo
     assert meta['normal_axes'] == 'x-right y-up z-back'
     assert meta['depth_kind'] == 'disparity_px'
     assert meta['classes'] == ('a', 'b', 'c')
+
+
+def test_depth_of_another_kind_than_the_task_s_is_refused():
+    with pytest.raises(ValueError, match=r"kind is 'metric', but Toy reads 'inverse_norm'"):
+        Toy(TASKS, metainfo=dict(depth_kind='inverse_norm'))
 
 
 @pytest.mark.parametrize(('indices', 'ids'), [(2, '01'), (-2, '45'), ([5, 0], '50')])

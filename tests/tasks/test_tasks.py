@@ -162,3 +162,27 @@ def test_renormalised_normals_have_unit_length_where_valid():
     out = task.renormalize(gt, valid)
     assert np.allclose(np.linalg.norm(out[valid], axis=-1), 1, atol=1e-6)
     assert (out[~valid] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ('kind', 'unknown', 'zoomed'),
+    [('metric', 0.0, 2.0), ('disparity_px', -1.0, 8.0), ('inverse_norm', 0.0, 8.0)],
+)
+def test_kinds_of_depth(kind, unknown, zoomed):
+    task = Depth(min_depth=0, max_depth=100, kind=kind)
+    gt = np.array([[4, unknown, 0]], np.float32)
+    assert task.zoom(gt, 2).tolist() == [[zoomed, unknown, 0]]
+    known = [True, False, kind == 'disparity_px']
+    assert task.valid(gt).tolist() == [known]
+    assert task.valid_mask(torch.from_numpy(gt)).tolist() == [known]
+    assert not task.valid(task.empty((2, 3))).any()
+    assert task.check(gt, 'here') is gt
+    with pytest.raises(DataError, match=r'here.*negative'):
+        task.check(np.array([[-2]], np.float32), 'here')
+
+
+def test_results_carry_the_kind_of_depth():
+    assert Depth().prefix == 'depth'
+    assert Depth(0, 1, kind='inverse_norm').prefix == 'depth_inverse_norm'
+    with pytest.raises(ValueError, match=r"'dispariti_px'.*Did you mean 'disparity_px'"):
+        Depth(kind='dispariti_px')

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from mmengine.structures import PixelData
 
 from mmdense.registry import TRANSFORMS
 from mmdense.structures import DenseDataSample
@@ -38,7 +39,8 @@ class PackDenseInputs(BaseTransform):
         meta_keys (Sequence[str]): Keys that travel in the sample's ``metainfo`` where
             they are present.
 
-    Required keys: img, gt, tasks.
+    Required keys: img, gt, tasks. Optional: aux, arrays ``(H, W)`` that a metric reads
+    besides the ground truth; they become fields ``gt_<name>``.
 
     Returns:
         dict: ``inputs``, a uint8 tensor ``(3, H, W)``, RGB; ``data_samples``, a
@@ -57,6 +59,9 @@ class PackDenseInputs(BaseTransform):
         for key, gt in results.get('gt', {}).items():
             task = results['tasks'][key]
             sample.set_gt(task, task.to_tensor(gt))
+        for name, array in results.get('aux', {}).items():
+            data = torch.from_numpy(np.ascontiguousarray(array[None]))
+            sample.set_field(PixelData(data=data), f'gt_{name}', dtype=PixelData)
         inputs = torch.from_numpy(np.ascontiguousarray(img.transpose(2, 0, 1)))
         return dict(inputs=inputs, data_samples=sample)
 

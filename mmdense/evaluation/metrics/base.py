@@ -28,7 +28,7 @@ class DenseMetric(BaseMetric):
         task (BaseTask | dict | None): The task, or its config. The multi-task
             evaluator passes its own; None builds :attr:`default_task`, so that the
             metric also works alone in any OpenMMLab config.
-        prefix (str | None): Prefix of the results. None: the task's key.
+        prefix (str | None): Prefix of the results. None: the task's own.
 
     Class attributes:
         higher_is_better (dict[str, bool]): Direction of every number.
@@ -49,7 +49,7 @@ class DenseMetric(BaseMetric):
         collect_device: str = 'cpu',
     ) -> None:
         built = task if isinstance(task, BaseTask) else TASKS.build(dict(task or self.default_task))
-        super().__init__(collect_device=collect_device, prefix=prefix or built.key)
+        super().__init__(collect_device=collect_device, prefix=prefix or built.prefix)
         self.task: BaseTask = built
         self.counters = ExactCounters()
 
