@@ -113,6 +113,7 @@ def parse_reference(content: Mapping[str, Any], path: str = '') -> Reference:
         source=str(_need(content, 'source', where)),
         metrics=metrics,
         setting=Setting(
+            data=data.get('name'),
             dataset=data.get('dataset'),
             split=data.get('split'),
             pictures=data.get('pictures'),
@@ -140,8 +141,11 @@ def _need(content: Mapping[str, Any], key: str, where: str) -> Any:
 
 def _parse_value(entry: Mapping[str, Any], where: str) -> ReferenceValue:
     value = _need(entry, 'value', where)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise DataError(f'{where}.value is {value!r}, expected a finite number.')
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and math.isfinite(value) and value > 0):
+        raise DataError(
+            f'{where}.value is {value!r}; a relative gain needs a finite number above 0.'
+        )
     higher = _need(entry, 'higher_is_better', where)
     if not isinstance(higher, bool):
         raise DataError(f'{where}.higher_is_better is {higher!r}, expected true or false.')
@@ -158,7 +162,12 @@ def save_reference(reference: Reference, path: str | Path) -> None:
         name=reference.name,
         source=reference.source,
         profile=reference.profile,
-        data=dict(dataset=setting.dataset, split=setting.split, pictures=setting.pictures),
+        data=dict(
+            name=setting.data,
+            dataset=setting.dataset,
+            split=setting.split,
+            pictures=setting.pictures,
+        ),
         resolution=setting.resolution,
         backbone=vars(setting.backbone),
         schedule=dict(iterations=setting.iterations, batch_size=setting.batch_size),

@@ -208,7 +208,7 @@ def test_reference_survives_its_file(tmp_path):
         name='n', source='s',
         metrics={'depth/rmse': ReferenceValue(0.1 + 0.2, False, 'p: "q", #r', std=0.01),
                  'semseg/mIoU': ReferenceValue(0.5, True, 'q')},
-        setting=Setting('D', 'val', 3, '96x128', Backbone('b', 'B(x=1)', 'random'), 600, 8),
+        setting=Setting('nyud', 'D', 'val', 3, '96x128', Backbone('b', 'B(x=1)', 'random'), 600, 8),
         profile='atrc', headlines=dict(depth='depth/rmse'), seeds=(0, 1), note='careful',
     )  # fmt: skip
     path = tmp_path / 'r.yaml'
