@@ -30,6 +30,9 @@ class MultiTaskEvaluator(Evaluator):
             replace the task's own; or a plain list of metrics, mmengine's own form, that
             is used besides them. (The key must be there for mmengine to build this
             class: ``metrics=None`` is the common case.)
+        delta_m (Mapping | None): Arguments of :class:`DeltaM`, such as
+            ``dict(reference='....yaml')``: results get ``delta_m`` and ``delta_m/<task>``,
+            the gain over single-task networks in percent.
 
     Raises:
         KeyError: If ``metrics`` names a task that ``tasks`` does not have.
@@ -39,6 +42,7 @@ class MultiTaskEvaluator(Evaluator):
         self,
         tasks: Mapping[str, Any],
         metrics: Mapping[str, Sequence[dict[str, Any]]] | Sequence[Any] | None = None,
+        delta_m: Mapping[str, Any] | None = None,
     ) -> None:
         self.tasks = build_tasks(tasks)
         chosen = dict(metrics) if isinstance(metrics, Mapping) else {}
@@ -56,11 +60,20 @@ class MultiTaskEvaluator(Evaluator):
             built += list(metrics)
         super().__init__(built)
         self.report: dict[str, Any] = {}
+        self.delta_m: Any = None
+        if delta_m is not None:
+            self.delta_m = METRICS.build(dict(delta_m), default_args=dict(type='DeltaM'))
+            self.delta_m.check(self.metrics, self._headlines())
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Numbers over the ``size`` pictures of the data set."""
         results = super().evaluate(size)
         self.report = self._make_report(results, size)
+        if self.delta_m is not None:
+            self.report['delta_m'] = found = self.delta_m.score(self.report)
+            results['delta_m'] = found['delta_m']
+            results.update({f'delta_m/{task}': gain for task, gain in found['gains'].items()})
+            self.report['metrics'] = dict(results)
         print_log(f'Evaluation of {size} pictures\n{results_table(self.report)}', logger='current')
         return results
 
@@ -82,12 +95,11 @@ class MultiTaskEvaluator(Evaluator):
                     unit=metric.unit.get(short, ''),
                     protocol=metric.protocol,
                 )
-        headlines = {
-            task.prefix: f'{task.prefix}/{task.headline}'
-            for task in self.tasks.values()
-            if f'{task.prefix}/{task.headline}' in results
-        }
+        headlines = {task: name for task, name in self._headlines().items() if name in results}
         return dict(pictures=size, metrics=dict(results), details=details, headlines=headlines)
+
+    def _headlines(self) -> dict[str, str]:
+        return {task.prefix: f'{task.prefix}/{task.headline}' for task in self.tasks.values()}
 
 
 def format_value(detail: Mapping[str, Any]) -> str:
@@ -132,5 +144,13 @@ def results_table(
             ]
         )
         last_task, last_protocol = task, protocol
+    gain = report.get('delta_m')
+    if gain:
+        against = f'against {gain["reference"]["name"]}'
+        for name, value in {**gain['gains'], 'mean': gain['delta_m']}.items():
+            percent = '-' if math.isnan(value) else f'{value:+.2f} %'
+            blanks = [''] * len(compared)
+            rows.append(['delta_m' if against else '', name, percent, *blanks, 'higher', against])
+            against = ''
     rows.append(['', '* headline', '', *[''] * len(compared), '', f'{report["pictures"]} pictures'])
     return AsciiTable(rows).table
