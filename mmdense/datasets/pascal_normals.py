@@ -71,8 +71,8 @@ def find_normal_categories(
             'not the original list.'
         )
     print_log(
-        f"PASCALContextDataset: normals are known in {len(found)} context categories, by '{labels}' "
-        f"and '{names}'.",
+        f'PASCALContextDataset: normals are known in {len(found)} context categories, by '
+        f"'{labels}' and '{names}'.",
         logger='current',
     )
     return found

@@ -56,7 +56,8 @@ class TarArchive:
         self.names, self.offsets, self.sizes = (columns[k] for k in ('name', 'offset', 'size'))
 
     def __del__(self) -> None:
-        self.file.close()
+        if hasattr(self, 'file'):
+            self.file.close()
 
     # -- the index ------------------------------------------------------------
 
