@@ -5,11 +5,16 @@ from .counters import ExactCounters
 from .metrics import *  # noqa: F403
 from .metrics import __all__ as _metrics
 from .multi_task_evaluator import MultiTaskEvaluator, results_table
+from .profiles import DEFAULT_PROFILES, PROFILES, choose_profile, describe_profiles
 
 __all__ = [
+    'DEFAULT_PROFILES',
+    'PROFILES',
     'ExactCounters',
     'MultiTaskEvaluator',
     'best_constants',
+    'choose_profile',
+    'describe_profiles',
     'ground_truths',
     'results_table',
     'score_constants',

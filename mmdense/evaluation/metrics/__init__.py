@@ -1,9 +1,19 @@
 """Metrics: one file each, additive counters, a protocol line with every number."""
 
-from .base import DenseMetric
+from .base import DenseMetric, ExactMetric, StampedMetric
 from .binary_f_metric import BinaryFMetric
 from .depth_metric import DepthMetric
+from .edge_loss_metric import EdgeLossMetric
 from .normal_metric import NormalMetric
 from .seg_metric import SegMetric
 
-__all__ = ['BinaryFMetric', 'DenseMetric', 'DepthMetric', 'NormalMetric', 'SegMetric']
+__all__ = [
+    'BinaryFMetric',
+    'DenseMetric',
+    'DepthMetric',
+    'EdgeLossMetric',
+    'ExactMetric',
+    'NormalMetric',
+    'SegMetric',
+    'StampedMetric',
+]
