@@ -5,6 +5,7 @@ from .counters import ExactCounters
 from .metrics import *  # noqa: F403
 from .metrics import __all__ as _metrics
 from .multi_task_evaluator import MultiTaskEvaluator, results_table
+from .prediction_files import evaluate_files, read_prediction, write_prediction
 from .profiles import DEFAULT_PROFILES, PROFILES, choose_profile, describe_profiles
 
 __all__ = [
@@ -15,8 +16,11 @@ __all__ = [
     'best_constants',
     'choose_profile',
     'describe_profiles',
+    'evaluate_files',
     'ground_truths',
+    'read_prediction',
     'results_table',
     'score_constants',
+    'write_prediction',
     *_metrics,
 ]

@@ -3,8 +3,7 @@
 The ASTMT lineage (ASTMT, MTI-Net, InvPT's saved maps) scores 8-bit files rather than the
 network's floats. These functions are that round trip, without the files.
 
-Metrics take a map of type uint8 for one that was read from a file and never truncate it
-again: truncating 2 v / 255 - 1 does not give back every v.
+Truncating what was read from a file in float64 gives the file's levels back.
 """
 
 from __future__ import annotations
@@ -36,8 +35,11 @@ def normals_to_uint8(normals: Array) -> Array:
         >>> normals_to_uint8(np.array([[0.0, -1.0, 1.0]])).tolist()
         [[127, 0, 255]]
     """
-    one = normals.dtype.type(1)
-    return np.clip((normals + one) * normals.dtype.type(127.5), 0, 255).astype(np.uint8)
+    kind = normals.dtype.type
+    # The step is below the resolution of float32; in float64 it undoes the rounding of
+    # 2 v / 255 - 1, which would lose a level for some v.
+    scaled = (normals + kind(1)) * kind(127.5) + kind(1e-9)
+    return np.clip(scaled, 0, 255).astype(np.uint8)
 
 
 def uint8_to_normals(colours: Array) -> Array:

@@ -130,9 +130,7 @@ class BinaryFMetric(DenseMetric):
         )
 
     def _read(self, pred: Array) -> Array:
-        if pred.dtype == np.uint8:  # a file's content
-            pred = uint8_to_probability(pred)
-        elif self.quantize:
+        if self.quantize:
             pred = uint8_to_probability(probability_to_uint8(pred))
         probability = pred.astype(np.float64)
         return 1 / (1 + np.exp(-probability)) if self.sigmoid_again else probability

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from mmdense.evaluation.counters import Counters
-from mmdense.evaluation.file_protocol import uint8_to_probability
 from mmdense.registry import METRICS
 from mmdense.tasks import BaseTask
 
@@ -67,10 +66,7 @@ class EdgeLossMetric(DenseMetric):
         return f'balanced BCE, w={weight}{logit}, for model selection only, not publishable'
 
     def update(self, pred: Array, gt: Array, valid: Array) -> Counters:
-        known = pred[valid]
-        if known.dtype == np.uint8:  # a file's content
-            known = uint8_to_probability(known)
-        x = known.astype(np.float64)
+        x = pred[valid].astype(np.float64)
         if self.logit_of_probability:
             x = np.clip(x, _EPS, 1 - _EPS)
             x = np.log(x) - np.log1p(-x)

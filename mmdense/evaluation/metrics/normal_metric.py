@@ -113,17 +113,15 @@ class NormalMetric(DenseMetric):
         return known & (gt.sum(axis=-1) != 0) if self.valid_rule == 'sum' else known
 
     def update(self, pred: Array, gt: Array, valid: Array) -> Counters:
-        error = angular_error(self._read_back(pred[valid]), gt[valid], self.formula)
+        known = pred[valid]
+        if self.quantize:
+            known = uint8_to_normals(normals_to_uint8(known))
+        error = angular_error(known, gt[valid], self.formula)
         return dict(
             sums=np.asarray([error.sum(), (error**2).sum()]),
             below=np.asarray([(error < t).sum() for t in self.thresholds]),
             histogram=self._histogram(error),
         )
-
-    def _read_back(self, pred: Array) -> Array:
-        if pred.dtype == np.uint8:  # a file's content
-            return uint8_to_normals(pred)
-        return uint8_to_normals(normals_to_uint8(pred)) if self.quantize else pred
 
     def _histogram(self, error: Array) -> Array:
         if self.median == 'float16':
