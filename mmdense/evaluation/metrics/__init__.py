@@ -1,8 +1,9 @@
 """Metrics: one file each, additive counters, a protocol line with every number."""
 
-from .base import DenseMetric
+from .base import DenseMetric, ExactMetric, StampedMetric
 from .binary_f_metric import BinaryFMetric
 from .depth_metric import DepthMetric
+from .edge_loss_metric import EdgeLossMetric
 from .normal_metric import NormalMetric
 from .regression_metric import RegressionMetric
 from .seg_metric import SegMetric
@@ -11,7 +12,10 @@ __all__ = [
     'BinaryFMetric',
     'DenseMetric',
     'DepthMetric',
+    'EdgeLossMetric',
+    'ExactMetric',
     'NormalMetric',
     'RegressionMetric',
     'SegMetric',
+    'StampedMetric',
 ]
