@@ -57,7 +57,9 @@ class BoundaryProtocol:
         chosen = default_thresholds(self.nms) if self.thresholds is None else self.thresholds
         object.__setattr__(self, 'thresholds', tuple(float(t) for t in chosen))
         values = self.grid
-        if len(values) == 0 or values[0] <= 0 or values[-1] >= 1 or (np.diff(values) <= 0).any():
+        inside = len(values) > 0 and values[0] > 0 and values[-1] < 1
+        # `not ... all` rather than `any`: NaN must fail.
+        if not (inside and (np.diff(values) > 0).all()):
             raise ValueError(
                 f'boundary matching: `thresholds` is {self.thresholds}, expected ascending '
                 'numbers between 0 and 1, both excluded.'
