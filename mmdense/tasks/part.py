@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from mmdense.registry import TASKS
 
+from .base import Array
 from .labels import LabelTask
 
 PART_CLASSES = ('background', 'head', 'torso', 'upper arm', 'lower arm', 'upper leg', 'lower leg')
@@ -35,3 +38,9 @@ class Part(LabelTask):
         if classes is None and num_classes == len(PART_CLASSES):
             classes = PART_CLASSES
         super().__init__(num_classes, classes, palette, losses, metrics)
+
+    def after_geometry(self, gt: Array) -> Array:
+        """A map without any part, of background and unknown pixels only, is unknown throughout."""
+        if ((gt != 0) & (gt != self.ignore_value)).any():
+            return gt
+        return np.full_like(gt, self.ignore_value)
