@@ -2,6 +2,7 @@
 
 from .base import DenseMetric, ExactMetric, StampedMetric
 from .binary_f_metric import BinaryFMetric
+from .boundary_metric import BoundaryMetric
 from .depth_metric import DepthMetric
 from .edge_loss_metric import EdgeLossMetric
 from .normal_metric import NormalMetric
@@ -10,6 +11,7 @@ from .seg_metric import SegMetric
 
 __all__ = [
     'BinaryFMetric',
+    'BoundaryMetric',
     'DenseMetric',
     'DepthMetric',
     'EdgeLossMetric',
