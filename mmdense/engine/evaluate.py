@@ -32,6 +32,7 @@ def test(
     cfg_options: Mapping[str, Any] | None = None,
     out: str | None = None,
     show_dir: str | None = None,
+    pred_dir: str | None = None,
     launcher: str = 'none',
 ) -> dict[str, float]:
     """Test a checkpoint; the arguments are those of ``tools/test.py``.
@@ -44,6 +45,8 @@ def test(
         out (str | None): ``.json``: numbers with their protocols. ``.pkl``: every
             prediction.
         show_dir (str | None): Folder for one panel per picture.
+        pred_dir (str | None): Folder for every predicted map as a file, in the form of
+            :mod:`mmdense.evaluation.prediction_files`.
         launcher (str): See :data:`~mmdense.engine.distributed.LAUNCHERS`.
 
     Returns:
@@ -67,6 +70,9 @@ def test(
     cfg.load_from, cfg.resume = checkpoint, False
     if show_dir is not None:
         show_panels(cfg, show_dir)
+    if pred_dir is not None:
+        added = dict(type='mmdense.SavePredictionsHook', out_dir=pred_dir)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), added]
     require_valid_config(cfg, config)
     require_checkpoints(cfg, training=False, source='CHECKPOINT')
     init_distributed(cfg, launcher)
@@ -118,15 +124,15 @@ def write_numbers(runner: Runner, metrics: Mapping[str, float], out: str, **orig
     report.setdefault('metrics', dict(metrics))
     run = describe_run(runner, 'test')
     report = dict(origin, iteration=runner.iter, run=run, **report)
-    atomic_write_text(Path(out), json.dumps(_plain(report), indent=2) + '\n')
+    atomic_write_text(Path(out), json.dumps(plain(report), indent=2) + '\n')
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Numbers that JSON knows; NaN and infinity become null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, (str, bool)) or value is None:
         return value
     if isinstance(value, int):

@@ -8,7 +8,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 from mmdense.engine.run_facts import describe_backbone, describe_data, digest
-from mmdense.evaluation import SettingMismatch
+from mmdense.evaluation import DepthMetric, SettingMismatch
 
 PICTURES = 3
 
@@ -47,7 +47,7 @@ REFERENCE = dict(
         'depth/rmse': dict(
             value=1.0,
             higher_is_better=False,
-            protocol='pooled over pixels, 0.001 < gt < 10 m, no crop',
+            protocol=DepthMetric().protocol,
         )
     },
 )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mmdense.evaluation import (
     Backbone,
     DeltaM,
+    DepthMetric,
     MultiTaskEvaluator,
     Reference,
     ReferenceValue,
@@ -89,7 +90,7 @@ def test_missing_references_are_named_and_missing_numbers_stay_nan():
     assert math.isnan(delta_m({'depth/rmse': math.nan}, {'depth/rmse': 1.0}, UP))
 
 
-POOLED = 'pooled over pixels, 0.001 < gt < 10 m, no crop'
+POOLED = DepthMetric().protocol
 CONTENT = dict(
     name='single-task x',
     source='made up',
