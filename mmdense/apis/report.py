@@ -138,7 +138,6 @@ def _reference_row(reference: Reference, stl: Sequence[Group]) -> Row:
     stats = {name: _reference_stat(value) for name, value in reference.metrics.items()}
     for group in stl:
         stats.update({name: group.stat(name) for name in group.details})
-    known = [group.parameters for group in stl if group.parameters is not None]
     seeds = reference.seeds
     return Row(
         name=reference.name,
@@ -146,7 +145,7 @@ def _reference_row(reference: Reference, stl: Sequence[Group]) -> Row:
         seeds=len(seeds) if isinstance(seeds, tuple) else seeds or 0,
         stats=stats,
         # One network per task: what a user of single-task networks would keep.
-        parameters=sum(known) if stl and len(known) == len(stl) else math.nan,
+        parameters=math.nan if reference.parameters is None else reference.parameters,
     )
 
 

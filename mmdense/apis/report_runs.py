@@ -305,6 +305,7 @@ def reference_from_runs(groups: Sequence[Group], name: str, source: str = '') ->
                 'Single-task networks of a reference share data, backbone and schedule.'
             )
     seeds = sorted({run.seed for group in groups for run in group.runs if run.seed is not None})
+    known = [group.parameters for group in groups if group.parameters is not None]
     files = [f'{r.path.parent.name}/{r.path.name}' for group in groups for r in group.runs]
     return Reference(
         name=name,
@@ -316,6 +317,7 @@ def reference_from_runs(groups: Sequence[Group], name: str, source: str = '') ->
         profile=first.report.get('profile'),
         headlines={task: group.headlines[task] for task, group in by_task.items()},
         seeds=tuple(seeds) or None,
+        parameters=sum(known) if len(known) == len(groups) else None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from mmdense.registry import METRICS
 from mmdense.utils import DataError, suggest
 
-from .metrics import DenseMetric
+from .metrics import StampedMetric
 from .references import Reference, load_reference, parse_reference
 from .setting import ASPECTS, Mismatch, Setting, compare_settings, require_equal
 
@@ -174,7 +174,7 @@ class DeltaM:
         """Check tasks and protocols before anything is evaluated.
 
         Args:
-            metrics (Iterable): Built metrics; others than :class:`DenseMetric` are passed by.
+            metrics (Iterable): Built metrics; others than :class:`StampedMetric` are passed by.
             headlines (Mapping[str, str]): Task prefix to the name of its headline.
 
         Raises:
@@ -184,7 +184,7 @@ class DeltaM:
         details = {
             f'{metric.prefix}/{name}': dict(higher_is_better=higher, protocol=metric.protocol)
             for metric in metrics
-            if isinstance(metric, DenseMetric)
+            if isinstance(metric, StampedMetric)
             for name, higher in metric.higher_is_better.items()
         }
         known = {task: name for task, name in headlines.items() if name in details}

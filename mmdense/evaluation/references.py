@@ -46,6 +46,7 @@ class Reference:
         headlines (Mapping[str, str]): Task to the metric that Delta_m uses, where the source
             uses another than the task's own.
         seeds (int | tuple[int, ...] | None): Seeds, or how many there were.
+        parameters (float | None): Of all its networks together.
         note (str): What a reader should know.
         path (str): File it was read from.
     """
@@ -57,6 +58,7 @@ class Reference:
     profile: str | None = None
     headlines: Mapping[str, str] = field(default_factory=dict)
     seeds: int | tuple[int, ...] | None = None
+    parameters: float | None = None
     note: str = ''
     path: str = ''
 
@@ -125,6 +127,7 @@ def parse_reference(content: Mapping[str, Any], path: str = '') -> Reference:
         profile=content.get('profile'),
         headlines=headlines,
         seeds=tuple(seeds) if isinstance(seeds, list) else seeds,
+        parameters=content.get('parameters'),
         note=str(content.get('note', '')).strip(),
         path=path,
     )
@@ -172,6 +175,7 @@ def save_reference(reference: Reference, path: str | Path) -> None:
         backbone=vars(setting.backbone),
         schedule=dict(iterations=setting.iterations, batch_size=setting.batch_size),
         seeds=list(seeds) if isinstance(seeds, tuple) else seeds,
+        parameters=reference.parameters,
         headlines=dict(reference.headlines) or None,
         note=reference.note or None,
         metrics={name: _without_none(vars(value)) for name, value in reference.metrics.items()},
