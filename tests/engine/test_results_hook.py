@@ -48,11 +48,7 @@ REFERENCE = dict(
         'depth/rmse': dict(
             value=1.0,
             higher_is_better=False,
-<<<<<<< HEAD
             protocol=MultiTaskEvaluator(TASKS).metrics[0].protocol,
-=======
-            protocol=DepthMetric(min_depth=1e-3, max_depth=10.0).protocol,
->>>>>>> d93958013161acbc50fa1294341593ccb64897db
         )
     },
 )
