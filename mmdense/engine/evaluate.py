@@ -18,6 +18,7 @@ from mmdense.utils.files import atomic_write_text
 
 from .distributed import init_distributed
 from .launch import build_runner, load_config, require_checkpoints, run_loop, set_work_dir
+from .run_facts import describe_run
 
 _OUT_SUFFIXES = ('.json', '.pkl', '.pickle')
 _PANEL_HOOK = 'DenseVisualizationHook'
@@ -121,7 +122,8 @@ def write_numbers(runner: Runner, metrics: Mapping[str, float], out: str, **orig
     """Write the numbers of a test, with the protocol of each where the evaluator has it."""
     report = dict(getattr(runner.test_loop.evaluator, 'report', None) or {})
     report.setdefault('metrics', dict(metrics))
-    report = dict(origin, iteration=runner.iter, **report)
+    run = describe_run(runner, 'test')
+    report = dict(origin, iteration=runner.iter, run=run, **report)
     atomic_write_text(Path(out), json.dumps(plain(report), indent=2) + '\n')
 
 

@@ -41,6 +41,9 @@ class MultiTaskEvaluator(Evaluator):
             ``nyuv2``, ``pascal``, ``cityscapes`` or ``rooms``.
         cross_task (Sequence[dict]): Configs of metrics over several tasks, such as
             ``dict(type='NormalDepthConsistencyMetric')``; they are handed ``tasks``.
+        delta_m (Mapping | None): Arguments of :class:`DeltaM`, such as
+            ``dict(reference='....yaml')``: results get ``delta_m`` and ``delta_m/<task>``,
+            the gain over single-task networks in percent.
 
     Attributes:
         report (dict): ``pictures``: how many; ``labelled``: task to the number of them with
@@ -61,6 +64,7 @@ class MultiTaskEvaluator(Evaluator):
         profile: str | None = None,
         data: str | None = None,
         cross_task: Sequence[dict[str, Any]] = (),
+        delta_m: Mapping[str, Any] | None = None,
     ) -> None:
         self.tasks = build_tasks(tasks)
         chosen = dict(metrics) if isinstance(metrics, Mapping) else {}
@@ -71,12 +75,12 @@ class MultiTaskEvaluator(Evaluator):
                 f'{suggest(unknown[0], self.tasks)}'
             )
         self.profile, self.data = profile_name(profile, data), data
-        self._headlines = {key: task.headline for key, task in self.tasks.items()}
+        self._headline_of = {key: task.headline for key, task in self.tasks.items()}
         if self.profile is not None or data is not None:
             rest = [key for key in self.tasks if key not in chosen]
             for key, protocol in choose_profile(profile, data, rest).items():
                 chosen[key] = protocol.metrics
-                self._headlines[key] = protocol.headline
+                self._headline_of[key] = protocol.headline
         built: list[Any] = []
         for key, task in self.tasks.items():
             configs = chosen.get(key, task.metrics)
@@ -87,6 +91,10 @@ class MultiTaskEvaluator(Evaluator):
         super().__init__(built)
         self._pictures = ExactCounters()
         self.report: dict[str, Any] = {}
+        self.delta_m: Any = None
+        if delta_m is not None:
+            self.delta_m = METRICS.build(dict(delta_m), default_args=dict(type='DeltaM'))
+            self.delta_m.check(self.metrics, self._headlines())
 
     def process(self, data_samples: Sequence[Any], data_batch: Any = None) -> None:
         """Hand a batch of samples to every metric."""
@@ -112,6 +120,11 @@ class MultiTaskEvaluator(Evaluator):
         results = super().evaluate(size)
         pictures = {key: int(value) for key, value in self._pictures.total(size).items()}
         self.report = self._make_report(results, size, pictures)
+        if self.delta_m is not None:
+            self.report['delta_m'] = found = self.delta_m.score(self.report)
+            results['delta_m'] = found['delta_m']
+            results.update({f'delta_m/{task}': gain for task, gain in found['gains'].items()})
+            self.report['metrics'] = dict(results)
         print_log(f'Evaluation of {size} pictures\n{results_table(self.report)}', logger='current')
         return results
 
@@ -129,11 +142,16 @@ class MultiTaskEvaluator(Evaluator):
             metrics=dict(results),
             details=self._details(results),
             headlines={
-                task.prefix: f'{task.prefix}/{self._headlines[key]}'
-                for key, task in self.tasks.items()
-                if f'{task.prefix}/{self._headlines[key]}' in results
+                prefix: name for prefix, name in self._headlines().items() if name in results
             },
         )
+
+    def _headlines(self) -> dict[str, str]:
+        """Prefix of each task to the name of the number that stands for it."""
+        return {
+            task.prefix: f'{task.prefix}/{self._headline_of[key]}'
+            for key, task in self.tasks.items()
+        }
 
     def _details(self, results: Mapping[str, float]) -> dict[str, dict[str, Any]]:
         details: dict[str, dict[str, Any]] = {}
@@ -203,6 +221,14 @@ def results_table(
             ]
         )
         last_task, last_protocol = task, protocol
+    gain = report.get('delta_m')
+    if gain:
+        against = f'against {gain["reference"]["name"]}'
+        for name, value in {**gain['gains'], 'mean': gain['delta_m']}.items():
+            percent = '-' if math.isnan(value) else f'{value:+.2f} %'
+            blanks = [''] * len(compared)
+            rows.append(['delta_m' if against else '', name, percent, *blanks, 'higher', against])
+            against = ''
     rows.append(['', '* headline', '', *[''] * len(compared), '', describe_pictures(report)])
     return AsciiTable(rows).table
 

@@ -2,16 +2,19 @@
 
 from .base import DenseMetric, ExactMetric, StampedMetric
 from .binary_f_metric import BinaryFMetric
+from .boundary_metric import BoundaryMetric
 from .boundary_segmentation_agreement import BoundarySegmentationAgreement
 from .depth_metric import DepthMetric
 from .edge_loss_metric import EdgeLossMetric
 from .normal_depth_consistency import NormalDepthConsistencyMetric
 from .normal_metric import NormalMetric
+from .regression_metric import RegressionMetric
 from .seg_metric import SegMetric
 from .view_consistency_metric import ViewConsistencyMetric
 
 __all__ = [
     'BinaryFMetric',
+    'BoundaryMetric',
     'BoundarySegmentationAgreement',
     'DenseMetric',
     'DepthMetric',
@@ -19,6 +22,7 @@ __all__ = [
     'ExactMetric',
     'NormalDepthConsistencyMetric',
     'NormalMetric',
+    'RegressionMetric',
     'SegMetric',
     'StampedMetric',
     'ViewConsistencyMetric',
