@@ -79,7 +79,7 @@ def test_files_have_the_published_encodings(predicted, tmp_path):
     name = predicted[0].metainfo['sample_id']
     maps = {key: predicted[0].pred(task).numpy() for key, task in TASKS.items()}
     grey = cv2.imread(str(tmp_path / 'saliency' / f'{name}.png'), cv2.IMREAD_UNCHANGED)
-    assert np.array_equal(grey, np.floor(255 * maps['saliency'][0]).astype(np.uint8))
+    assert np.array_equal(grey, np.floor(255 * maps['saliency'][0].astype(float)).astype(np.uint8))
     bgr = cv2.imread(str(tmp_path / 'normal' / f'{name}.png'))
     assert np.array_equal(
         bgr[..., ::-1], np.floor((maps['normal'].transpose(1, 2, 0) + 1) * 127.5).astype(np.uint8)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt
 
-from mmdense.datasets.rooms.annotations import find_boundaries
+from mmdense.evaluation.boundary import gt_boundaries
 from mmdense.evaluation.counters import Counters
 from mmdense.registry import METRICS
 
@@ -73,7 +73,7 @@ class BoundarySegmentationAgreement(ExactMetric):
         labels = predicted(who, self.tasks['semseg'], sample)
         if probability is None or labels is None:
             return {}
-        boundary, edge = probability >= self.threshold, find_boundaries(labels).astype(bool)
+        boundary, edge = probability >= self.threshold, gt_boundaries(labels)
         tolerance = self.max_dist * math.hypot(*edge.shape)
         return dict(
             edges=_near(edge, boundary, tolerance), boundaries=_near(boundary, edge, tolerance)
