@@ -18,17 +18,22 @@ BORDER = 5
 def quantize(probability: Array) -> Array:
     """Probabilities in [0, 1] to uint8 by truncation of ``255 p``, as result files are written.
 
+    The product is taken in the type of the map (float32 from a network), so that levels
+    divided by 255 come back as they were.
+
     Raises:
         ValueError: If a value is not finite or outside [0, 1].
     """
-    values = np.asarray(probability, np.float64)
+    values = np.asarray(probability)
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float32)
     if not (np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()):
         raise ValueError(
             f'Boundary probabilities range over [{np.nanmin(values)}, {np.nanmax(values)}] '
             f'({np.count_nonzero(~np.isfinite(values))} not finite), expected [0, 1]. Give the '
             'decoded map (after the sigmoid), not logits.'
         )
-    return (255 * values).astype(np.uint8)
+    return (values * values.dtype.type(255)).astype(np.uint8)
 
 
 def suppress_non_maxima(levels: Array) -> Array:
