@@ -19,8 +19,9 @@ PART_CLASSES = ('background', 'head', 'torso', 'upper arm', 'lower arm', 'upper 
 class Part(LabelTask):
     """Human parts: background and six parts per pixel, uint8, 255 unknown.
 
-    A picture without a person holds no information about parts: data sets mark it
-    255 throughout. Loss, map and headline as semantic segmentation.
+    A picture without any part pixel holds no information about parts, since not all people
+    are annotated: it is 255 throughout, and so is such a crop of another picture (ATRC,
+    ASTMT). Loss, map and headline as semantic segmentation.
     """
 
     key = 'part'

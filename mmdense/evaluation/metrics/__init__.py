@@ -1,10 +1,12 @@
 """Metrics: one file each, additive counters, a protocol line with every number."""
 
-from .base import DenseMetric
+from .base import DenseMetric, ExactMetric, StampedMetric
 from .binary_f_metric import BinaryFMetric
 from .boundary_metric import BoundaryMetric
 from .depth_metric import DepthMetric
+from .edge_loss_metric import EdgeLossMetric
 from .normal_metric import NormalMetric
+from .regression_metric import RegressionMetric
 from .seg_metric import SegMetric
 
 __all__ = [
@@ -12,6 +14,10 @@ __all__ = [
     'BoundaryMetric',
     'DenseMetric',
     'DepthMetric',
+    'EdgeLossMetric',
+    'ExactMetric',
     'NormalMetric',
+    'RegressionMetric',
     'SegMetric',
+    'StampedMetric',
 ]
