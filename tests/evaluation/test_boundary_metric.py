@@ -202,7 +202,7 @@ def test_ids_of_the_subset_that_are_not_in_the_data_are_a_warning(samples, tmp_p
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(gt='edge'), "`gt` is 'edge'"),
+        (dict(gt='edge'), "BoundaryMetric.gt is 'edge'; choose 'edges' or 'labels'"),
         (dict(workers=-1), '`workers` is -1'),
         (dict(approximate=True, thresholds=[0.5]), 'leave out'),
         (dict(max_dist=7.7), '`max_dist` is 7.7'),
@@ -216,6 +216,9 @@ def test_wrong_arguments_are_refused(arguments, message):
 def test_wrong_maps_name_the_picture(samples):
     samples[2]['pred_boundary']['data'] *= 4
     with pytest.raises(DataError, match=r'images/2.png.*not logits'):
+        run(BoundaryMetric(), samples)
+    samples[2]['pred_boundary']['data'] *= float('nan')
+    with pytest.raises(DataError, match=r'images/2.png holds NaN'):
         run(BoundaryMetric(), samples)
     samples[2]['pred_boundary']['data'] = torch.zeros(1, 3, 3)
     with pytest.raises(ShapeError, match=r'\(3, 3\).*\(48, 64\).*images/2.png'):
