@@ -96,7 +96,7 @@ class BoundaryMetric(DenseMetric):
 
     default_task = dict(type='Boundary')
     higher_is_better = dict(
-        odsF=True, ods_precision=True, ods_recall=True, ods_threshold=True, oisF=True, AP=True
+        odsF=True, ods_precision=True, ods_recall=True, ods_threshold=None, oisF=True, AP=True
     )
     percent = frozenset(('odsF', 'ods_precision', 'ods_recall', 'oisF', 'AP'))
 
@@ -144,16 +144,24 @@ class BoundaryMetric(DenseMetric):
     def protocol(self) -> str:
         grid = self.settings.grid
         parts = [
-            f'max_dist={self.settings.max_dist:g} of the diagonal',
+            f'max_dist={self.settings.max_dist:g}',
             'NMS' if self.settings.nms else 'no NMS',
             f'{len(grid)} thresholds {grid[0]:g}..{grid[-1]:g} '
             f'({"p > t" if self.settings.nms else "p >= t"})',
-            '8-bit maps, thinned, one-to-one matches, counts pooled',
-            'gt: edge map' if self.source == 'edges' else f'gt: borders in {self.gt_field}',
-            f'pictures of {Path(self.subset).name}' if self.subset else 'all pictures',
+            '8 bit, thinned, pooled',
+            'gt edges' if self.source == 'edges' else f'borders of {self.gt_field}',
+            self._pictures(),
         ]
         label = f'APPROXIMATE, {len(grid)} thresholds: biased low, for curves only; '
         return (label if self.approximate else '') + ', '.join(parts)
+
+    def _pictures(self) -> str:
+        if self.subset is None:
+            return 'all pictures'
+        path = Path(self.subset)
+        # Protocols are also asked for where no data are.
+        ids = self._read_subset() if path.exists() else self._ids
+        return f'{len(ids)} pictures of {path.name}' if ids else f'pictures of {path.name}'
 
     # mmengine hands the metainfo of the data set over when the loop is built: the moment to
     # read a list, since configs are also built where no data are.
