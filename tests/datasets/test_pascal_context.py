@@ -15,31 +15,10 @@ from mmdense.utils import DataError
 
 SIZE = (12, 16)
 NAMES = [
-    'hair',
-    'head',
-    'lear',
-    'rear',
-    'lebrow',
-    'rebrow',
-    'leye',
-    'reye',
-    'mouth',
-    'nose',
-    'neck',
-    'torso',
-    'luarm',
-    'ruarm',
-    'llarm',
-    'rlarm',
-    'lhand',
-    'rhand',
-    'luleg',
-    'ruleg',
-    'llleg',
-    'rlleg',
-    'lfoot',
-    'rfoot',
-]
+    'hair', 'head', 'lear', 'rear', 'lebrow', 'rebrow', 'leye', 'reye', 'mouth', 'nose', 'neck',
+    'torso', 'luarm', 'ruarm', 'llarm', 'rlarm', 'lhand', 'rhand', 'luleg', 'ruleg', 'llleg',
+    'rlleg', 'lfoot', 'rfoot',
+]  # fmt: skip
 
 
 # -- boundaries ---------------------------------------------------------------
