@@ -97,7 +97,7 @@ def npy(header, body=b'', version=b'\x01\x00'):
     [
         (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (99999, 99999)}", bytes(80)), '80'),
         (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 5)}", bytes(81)), 'altered'),
-        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-2, -5)}", bytes(80)), 'shape'),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-2, -5)}", bytes(80)), 'states'),
         (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (0, 5)}"), 'shape'),
         (npy("{'descr': '<f8', 'fortran_order': False}", bytes(80)), 'plain'),
         (npy('(' * 100 + ')' * 100), 'plain'),
