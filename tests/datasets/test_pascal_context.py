@@ -1,5 +1,6 @@
 import json
 import os
+import tarfile
 
 import numpy as np
 import pytest
@@ -219,6 +220,15 @@ def test_a_read_only_folder_only_costs_time(make_tree, save, pascal_annotation, 
     assert len(tree.build(['part'])) == 1
     assert not cache.exists()
     assert len([text for text in warnings if 'cannot be kept' in text]) == 1
+
+
+def test_from_an_archive_the_objects_are_listed_by_every_start(make_tree, tmp_path):
+    tree = make_tree('pascal')
+    with tarfile.open(tmp_path / 'all.tar', 'w') as archive:
+        archive.add(tree.root, '.')
+    for _ in range(2):
+        options = dict(root=tmp_path / 'all.tar', backend_args=dict(backend='tar_shards'))
+        assert len(tree.build(['part'], **options)) == 2
 
 
 # -- saliency and normals -----------------------------------------------------
