@@ -193,7 +193,7 @@ def _read_cache(cache: str, backend_args: dict[str, Any] | None) -> dict[str, li
         return None
     try:
         known = json.loads(fileio.get_text(cache, backend_args=backend_args))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         print_log(f"'{cache}' is damaged ({error}) and made again.", logger='current', level=30)
         return None
     fits = isinstance(known, dict) and all(

@@ -211,6 +211,9 @@ def test_splits_from_the_authors_table(make_tree):
         tree.build(buildings=None, split_file=table.name, split='trian')
     with pytest.raises(ValueError, match='give one of them'):
         tree.build(split_file=table.name)
+    table.write_text('id,train\n' + 'x' * 200_000 + ',1\n')
+    with pytest.raises(DataError, match=r'tiny.csv: is no table'):
+        tree.build(buildings=None, split_file=table.name)
 
 
 def test_missing_buildings_are_counted(make_tree):
