@@ -21,11 +21,12 @@ def normals_from_depth(
     """Normals by fitting a plane to the window around each pixel.
 
     For a plane ``n . X = d`` in camera coordinates the inverse depth is affine in the picture,
-    ``1 / Z = (n_x x + n_y y - n_z) / d`` with ``(x, y, -1)`` the ray of a pixel. The fit is linear least
-    squares on the inverse depth of the known pixels of a window, exact on planes. Of the
-    windows the largest is taken whose root mean square residual is below ``tolerance`` of the inverse
-    depth, so smooth surfaces are averaged far and edges are kept; where none fits, the
-    smallest. This is *not* how the published normals of any data set were made.
+    ``1 / Z = (n_x x + n_y y - n_z) / d`` with ``(x, y, -1)`` the ray of a pixel. The fit is
+    linear least squares on the inverse depth of the known pixels of a window, exact on
+    planes. Of the windows the largest is taken whose root mean square residual is below
+    ``tolerance`` of the inverse depth, so smooth surfaces are averaged far and edges are kept;
+    where none fits, the smallest. This is *not* how the published normals of any data set
+    were made.
 
     Args:
         depth (Array): ``(H, W)`` metres along the optical axis, 0 unknown.
