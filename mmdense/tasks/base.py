@@ -93,6 +93,13 @@ class BaseTask(ABC):
         """Repair values after linear resampling; ``valid`` ``(H, W)`` was resampled by nearest."""
         return gt
 
+    def after_geometry(self, gt: Array) -> Array:
+        """Ground truth as it goes into the batch, after everything that moves pixels.
+
+        For what depends on the crop as a whole. Identity but for human parts.
+        """
+        return gt
+
     @abstractmethod
     def valid(self, gt: Array) -> Array:
         """Pixels with a known value, ``(H, W)`` bool, of a ground-truth array."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmdense.registry import TASKS
 
+from .base import Array
 from .labels import LabelTask
 
 PART_CLASSES = ('background', 'head', 'torso', 'upper arm', 'lower arm', 'upper leg', 'lower leg')
@@ -16,8 +17,9 @@ PART_CLASSES = ('background', 'head', 'torso', 'upper arm', 'lower arm', 'upper 
 class Part(LabelTask):
     """Human parts: background and six parts per pixel, uint8, 255 unknown.
 
-    A picture without a person holds no information about parts: data sets mark it
-    255 throughout. Loss, map and headline as semantic segmentation.
+    A picture without any part pixel holds no information about parts, since not all people
+    are annotated: it is 255 throughout, and so is such a crop of another picture (ATRC,
+    ASTMT). Loss, map and headline as semantic segmentation.
     """
 
     key = 'part'
@@ -35,3 +37,7 @@ class Part(LabelTask):
         if classes is None and num_classes == len(PART_CLASSES):
             classes = PART_CLASSES
         super().__init__(num_classes, classes, palette, losses, metrics)
+
+    def after_geometry(self, gt: Array) -> Array:
+        """All 255 if ``gt`` holds only background and unknown."""
+        return gt if ((gt > 0) & (gt != self.ignore_value)).any() else self.empty(gt.shape[:2])
