@@ -1,8 +1,8 @@
-"""Small Cityscapes arrays, as MTAN made them, from the official folders; or a check of those.
+r"""Small Cityscapes arrays, as MTAN made them, from the official folders; or a check of those.
 
 ::
 
-    python tools/dataset_converters/cityscapes.py --source data/cityscapes \\
+    python tools/dataset_converters/cityscapes.py --source data/cityscapes \
         --out data/cityscapes_small --size 128 256 --num-classes 7 --workers 4
     python tools/dataset_converters/cityscapes.py --source data/cityscapes --check
 

@@ -1,8 +1,8 @@
-"""NYUD-v2 with four tasks, 425x560, from the files of its authors.
+r"""NYUD-v2 with four tasks, 425x560, from the files of its authors.
 
 ::
 
-    python tools/dataset_converters/nyud.py --labeled nyu_depth_v2_labeled.mat \\
+    python tools/dataset_converters/nyud.py --labeled nyu_depth_v2_labeled.mat \
         --splits splits.mat --mapping classMapping40.mat --out data/nyud --workers 4
 
 Boundaries come from the annotation and normals from the depth unless ``--normals`` names a

@@ -1,8 +1,8 @@
-"""NYUv2 with 13 classes and three tasks, 288x384 arrays, from the files of its authors.
+r"""NYUv2 with 13 classes and three tasks, 288x384 arrays, from the files of its authors.
 
 ::
 
-    python tools/dataset_converters/nyuv2.py --labeled nyu_depth_v2_labeled.mat \\
+    python tools/dataset_converters/nyuv2.py --labeled nyu_depth_v2_labeled.mat \
         --splits splits.mat --mapping classMapping40.mat --out data/nyuv2 --workers 4
 
 Normals are computed from the depth unless ``--normals`` names a folder of published ones.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmdense.apis.convert import converter_parser, run_converter, size_option
 from mmdense.datasets.sources import RoomsSource
-from mmdense.datasets.sources.rooms_mapping import LAYOUTS
+from mmdense.datasets.sources.rooms_mapping import LAYOUTS, normal_categories
 from mmdense.datasets.writers import (
     CityscapesSmallWriter,
     CityscapesWriter,
@@ -38,7 +38,7 @@ def build(args: argparse.Namespace) -> tuple[RoomsSource, LayoutWriter]:
         'nyud': lambda: NYUDWriter(out, 'png', overwrite),
         'nyud-mt': lambda: NYUDWriter(out, 'npy', overwrite),
         'nyuv2': lambda: NYUv2Writer(out, overwrite),
-        'pascal': lambda: PASCALContextWriter(out, overwrite),
+        'pascal': lambda: PASCALContextWriter(out, normal_categories(), overwrite),
         'cityscapes': lambda: CityscapesWriter(out, 'metric', overwrite),
         'cityscapes-small': lambda: CityscapesSmallWriter(
             out, args.label_folder, args.num_classes, overwrite

@@ -11,21 +11,14 @@ import numpy as np
 
 from mmdense.utils import DataError
 
+from ..cityscapes import CITYSCAPES_CATEGORIES, CITYSCAPES_IDS, train_ids
 from ..reading import read_image, read_label, read_map
-from ..writers.cityscapes import LABEL_IDS
 
 Array = np.ndarray
 
-#: The official categories without void, and the label ids of each.
-CATEGORIES: dict[str, tuple[int, ...]] = {
-    'flat': (7, 8, 9, 10),
-    'construction': (11, 12, 13, 14, 15, 16),
-    'object': (17, 18, 19, 20),
-    'nature': (21, 22),
-    'sky': (23,),
-    'human': (24, 25),
-    'vehicle': (26, 27, 28, 29, 30, 31, 32, 33),
-}
+#: Label ids of each of the official categories, void left out.
+_CATEGORY_IDS = ((7, 8, 9, 10), (11, 12, 13, 14, 15, 16), (17, 18, 19, 20), (21, 22), (23,),
+                 (24, 25), tuple(range(26, 34)))  # fmt: skip
 #: MTAN's two classes: what moves by itself is foreground.
 _FOREGROUND = ('human', 'vehicle')
 
@@ -43,23 +36,22 @@ def label_table(num_classes: int) -> Array:
         >>> label_table(7)[[0, 7, 23, 26]].tolist()
         [255, 0, 4, 6]
     """
-    table = np.full(256, 255, np.uint8)
     if num_classes == 19:
-        table[list(LABEL_IDS)] = np.arange(19)
-    elif num_classes in (2, 7):
-        for index, (name, ids) in enumerate(CATEGORIES.items()):
-            table[list(ids)] = index if num_classes == 7 else name in _FOREGROUND
-    else:
+        return train_ids(np.arange(256))
+    if num_classes not in (2, 7):
         raise ValueError(
             f'Cityscapes has versions with 2, 7 or 19 classes; {num_classes} were asked for.'
         )
+    table = np.full(256, 255, np.uint8)
+    for index, (name, ids) in enumerate(zip(CITYSCAPES_CATEGORIES, _CATEGORY_IDS)):
+        table[list(ids)] = index if num_classes == 7 else name in _FOREGROUND
     return table
 
 
 def regroup(labels: Array, num_classes: int) -> Array:
     """Training labels (0..18, 255) to one of 2, 7 or 19 classes, 255 unknown."""
     stored = np.zeros(256, np.uint8)
-    stored[: len(LABEL_IDS)] = LABEL_IDS
+    stored[: len(CITYSCAPES_IDS)] = CITYSCAPES_IDS
     return label_table(num_classes)[stored[labels]]
 
 

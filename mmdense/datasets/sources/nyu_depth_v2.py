@@ -15,7 +15,7 @@ from mmdense.utils import DataError
 from ..reading import decode_normals, read_map
 from ..rooms.annotations import find_boundaries
 from .geometry import normals_from_depth
-from .matlab import MatFile
+from .mat_file import MatFile
 
 Array = np.ndarray
 
@@ -191,8 +191,8 @@ class _ClassMaps:
             ids = self.file.page('labels40', at).astype(np.uint8)
         elif int(labels.max()) >= len(self.table):
             raise DataError(
-                f'{self.file.path}: maps {len(self.table) - 1} labels, but frame {at + 1} has label '
-                f'{labels.max()}. Take the mapping that belongs to the release.'
+                f'{self.file.path}: maps {len(self.table) - 1} labels, but frame {at + 1} has '
+                f'label {labels.max()}. Take the mapping that belongs to the release.'
             )
         else:
             ids = self.table[labels]
@@ -226,4 +226,3 @@ def annotation_boundaries(segments: Array) -> Array:
     # A strip is at most as wide as twice its largest distance to a label.
     closed = np.where(distance <= MAX_GAP / 2, segments[tuple(nearest)], 0)
     return find_boundaries(closed)
-

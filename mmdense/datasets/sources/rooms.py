@@ -9,9 +9,11 @@ import numpy as np
 
 from mmdense.utils import suggest
 
+from ..pascal_context import PASCAL_CLASSES
+from ..pascal_parts import PERSON
 from ..rooms.constants import FOCAL
 from ..rooms.render import RoomSample, render_room
-from ..writers.pascal_context import PART_NAMES, PERSON, PartObject
+from ..writers.pascal_context import PART_NAMES, AnnotatedObject
 from .cityscapes import regroup
 from .image_domains import curvature, reshading, texture_edges, texture_keypoints
 from .rooms_mapping import (
@@ -20,7 +22,6 @@ from .rooms_mapping import (
     CONTEXT_PERSON,
     FULL_WIDTH,
     LAYOUTS,
-    VOC_NAMES,
 )
 
 Array = np.ndarray
@@ -73,7 +74,7 @@ class RoomsSource:
         if self.layout == 'pascal':
             sample.update(aux=dict(context=context_map(room)), objects=part_objects(room))
         elif self.layout == 'cityscapes':
-            sample['camera'] = stereo_camera(room.intrinsics)
+            sample['baseline'] = BASELINE
         elif self.layout == 'cityscapes-small':
             gt['depth'] = inverse_depth(gt['depth'])
         elif self.layout == 'taskonomy':
@@ -109,17 +110,6 @@ def people(room: RoomSample) -> Array:
     return (part > 0) & (part < 255)
 
 
-def stereo_camera(intrinsics: Array) -> dict[str, float]:
-    """The numbers of a Cityscapes camera file for a rendered picture."""
-    return dict(
-        baseline=BASELINE,
-        fx=intrinsics[0, 0],
-        fy=intrinsics[1, 1],
-        u0=intrinsics[0, 2],
-        v0=intrinsics[1, 2],
-    )
-
-
 def inverse_depth(depth: Array) -> Array:
     """Metres to the number that MTAN's Cityscapes holds: stored disparity / 65535, 0 unknown.
 
@@ -151,7 +141,7 @@ def context_map(room: RoomSample) -> Array:
     return table[room.instances]
 
 
-def part_objects(room: RoomSample) -> list[PartObject]:
+def part_objects(room: RoomSample) -> list[AnnotatedObject]:
     """The objects of a room that PASCAL VOC knows; people with their parts."""
     classes, shown = instance_classes(room), people(room)
     persons = set(np.unique(room.instances[shown]).tolist())
@@ -167,7 +157,7 @@ def part_objects(room: RoomSample) -> list[PartObject]:
             if index == PERSON
         ]
         parts = [(name, part) for name, part in parts if part.any()]
-        objects.append(PartObject(VOC_NAMES[index], index, mask, parts))
+        objects.append(AnnotatedObject(PASCAL_CLASSES[index], index, mask, parts))
     return objects
 
 

@@ -26,10 +26,6 @@ CITYSCAPES = (15, 8, 10, 18, 0, 13, 5, 7, 14, 3, 6, 2, 4)
 #: Taskonomy: bed, book, chair, couch, dining table, tv; objects are 'vase'.
 TASKONOMY = (5, 14, 0, 2, 0, 0, 16, 0, 3, 6, 8, 0, 0)
 
-#: Names of PASCAL VOC for the classes that occur, index from 1 to name.
-VOC_NAMES = {9: 'chair', 11: 'diningtable', 15: 'person', 16: 'pottedplant', 18: 'sofa',
-             20: 'tvmonitor'}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class RoomsLayout:
@@ -83,3 +79,13 @@ CONTEXT: tuple[dict[int, str], ...] = (
 )
 #: The category of people.
 CONTEXT_PERSON = (284, 'person')
+#: Categories where a network trained on NYU has no say: normals are unknown there.
+_WITHOUT_NORMALS = ('pottedplant', 'wardrobe', 'newspaper', 'window blinds')
+
+
+def normal_categories() -> dict[int, str]:
+    """Context categories of a room where normals are known, number to name."""
+    pairs = [pair for categories in CONTEXT for pair in categories.items()]
+    return {
+        number: name for number, name in [*pairs, CONTEXT_PERSON] if name not in _WITHOUT_NORMALS
+    }

@@ -4,17 +4,17 @@ from .base import LayoutWriter
 from .cityscapes import CityscapesSmallWriter, CityscapesWriter
 from .nyud import NYUDWriter
 from .nyuv2 import NYUv2Writer
-from .pascal_context import PartObject, PASCALContextWriter
+from .pascal_context import AnnotatedObject, PASCALContextWriter
 from .taskonomy import TaskonomyWriter, pack_building
 
 __all__ = [
+    'AnnotatedObject',
     'CityscapesSmallWriter',
     'CityscapesWriter',
     'LayoutWriter',
     'NYUDWriter',
     'NYUv2Writer',
     'PASCALContextWriter',
-    'PartObject',
     'TaskonomyWriter',
     'pack_building',
 ]

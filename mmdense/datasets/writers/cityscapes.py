@@ -12,12 +12,11 @@ import numpy as np
 
 from mmdense.utils import DataError
 
+from ..cityscapes import CITYSCAPES_IDS
 from .base import Array, Encoder, LayoutWriter, class_ids
 from .encode import png_bytes
 from .nyuv2 import ArrayWriter
 
-#: Label ids of the 19 training classes, in their order.
-LABEL_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 #: Label id of pixels without a class ('unlabeled').
 _UNLABELLED = 0
 _NAME = re.compile(r'[a-zA-Z-]+_\d{6}_\d{6}')
@@ -35,8 +34,8 @@ class CityscapesWriter(LayoutWriter):
         disparity/<split>/<city>/<id>_disparity.png      uint16, 256 d + 1, 0 unknown
         camera/<split>/<city>/<id>_camera.json
 
-    Reads ``semseg`` (19 classes), ``depth``, and ``sample['camera']`` with the numbers of the
-    camera file: ``baseline`` (metres), ``fx``, ``fy``, ``u0``, ``v0`` (pixels of this picture).
+    Reads ``semseg`` (19 classes), ``depth``, and for the camera file ``intrinsics`` ``(3, 3)``
+    (pixels of this picture, centres at +0.5) and ``baseline`` (metres).
     The splits are folders, so ``lists/<split>.txt`` is only the mark of a finished conversion.
 
     Args:
@@ -84,29 +83,30 @@ class CityscapesWriter(LayoutWriter):
         )
 
     def encoders(self, name: str, sample: Mapping[str, Any]) -> dict[str, Encoder]:
-        gt, camera = sample['gt'], sample.get('camera')
+        gt = sample['gt']
         found: dict[str, Encoder] = {'img': lambda: png_bytes(sample['img'])}
         if 'semseg' in gt:
             found['semseg'] = lambda: png_bytes(
-                class_ids(gt['semseg'], LABEL_IDS, _UNLABELLED, 'Cityscapes').astype(np.uint8)
+                class_ids(gt['semseg'], CITYSCAPES_IDS, _UNLABELLED, 'Cityscapes').astype(np.uint8)
             )
         if 'depth' in gt:
             found['depth'] = lambda: png_bytes(encode_disparity(self._disparity(sample)))
-        if camera is not None:
-            found['camera'] = lambda: camera_bytes(camera)
+        if 'baseline' in sample:
+            found['camera'] = lambda: camera_bytes(sample['intrinsics'], sample['baseline'])
         return found
 
     def _disparity(self, sample: Mapping[str, Any]) -> Array:
-        depth, camera = sample['gt']['depth'], sample.get('camera')
+        depth = sample['gt']['depth']
         if self.depth_kind == 'disparity_px':
             return depth
-        if camera is None:
+        if 'baseline' not in sample:
             raise DataError(
-                "CityscapesWriter: depth_kind='metric' needs sample['camera'] with `baseline` "
-                '(metres) and `fx` (pixels) to make disparities.'
+                "CityscapesWriter: depth_kind='metric' needs `intrinsics` and `baseline` in "
+                'every sample, to make disparities.'
             )
         known = depth > 0
-        return np.where(known, camera['baseline'] * camera['fx'] / np.where(known, depth, 1), -1)
+        focal = sample['baseline'] * sample['intrinsics'][0, 0]
+        return np.where(known, focal / np.where(known, depth, 1), -1)
 
     def finish(self) -> None:
         for split, names in self.names.items():
@@ -127,13 +127,17 @@ def encode_disparity(disparity: Array) -> Array:
     return np.where(disparity < 0, 0, np.rint(disparity * 256.0) + 1).astype(np.uint16)
 
 
-def camera_bytes(camera: Mapping[str, float]) -> bytes:
-    """The content of a camera file."""
-    zero = dict.fromkeys(('pitch', 'roll', 'x', 'y', 'yaw', 'z'), 0.0)
-    extrinsic = {key: float(camera.get(key, value)) for key, value in zero.items()}
+def camera_bytes(intrinsics: Array, baseline: float) -> bytes:
+    """The content of a camera file, which counts pixel centres from 0."""
+    place = dict.fromkeys(('pitch', 'roll', 'x', 'y', 'yaw', 'z'), 0.0)
     content = dict(
-        extrinsic=dict(extrinsic, baseline=float(camera['baseline'])),
-        intrinsic={key: float(camera[key]) for key in ('fx', 'fy', 'u0', 'v0')},
+        extrinsic=dict(place, baseline=float(baseline)),
+        intrinsic=dict(
+            fx=float(intrinsics[0, 0]),
+            fy=float(intrinsics[1, 1]),
+            u0=float(intrinsics[0, 2]) - 0.5,
+            v0=float(intrinsics[1, 2]) - 0.5,
+        ),
     )
     return json.dumps(content, indent=4, sort_keys=True).encode()
 

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
 
-from mmdense.utils.files import atomic_write_text
-
+from ..pascal_parts import PERSON, object_categories
 from ..reading import LIBRARY_AXES, axis_signs
 from .base import Array, Encoder, LayoutWriter
 from .encode import encode_normals, jpg_bytes, mat_bytes, png_bytes
 
-#: Index of 'person' among the 20 categories of PASCAL VOC, from 1.
-PERSON = 15
 #: One name of PASCAL-Part for each part class 1..6: head, torso, arms, legs.
 PART_NAMES = ('head', 'torso', 'luarm', 'llarm', 'luleg', 'llleg')
 
 
 @dataclass(frozen=True)
-class PartObject:
-    """An object of PASCAL-Part.
+class AnnotatedObject:
+    """An object of PASCAL-Part as it is written.
 
     Attributes:
         category: Name of its PASCAL VOC category.
@@ -52,12 +47,27 @@ class PASCALContextWriter(LayoutWriter):
 
     Reads ``semseg`` (21 classes), ``part`` (7 classes), ``normal``, ``saliency``, and for the
     boundaries ``sample['aux']['context']``, the map of context categories. Human parts are
-    written as the objects ``sample['objects']`` (:class:`PartObject`); without those, the part
+    written as the objects ``sample['objects']`` (:class:`AnnotatedObject`); without those, the part
     map becomes one person. The lists of ``ImageSets/Parts`` hold the categories of the
     objects of each picture, as JSON.
+
+    Args:
+        root (str | Path): Folder of the data set.
+        normal_ids (Mapping[int, str] | None): Context categories where normals are
+            known, number to name; written to ``normal_ids.txt``.
+        overwrite (bool): Whether files that exist are written anew.
     """
 
     tasks = ('semseg', 'part', 'normal', 'saliency', 'boundary')
+
+    def __init__(
+        self,
+        root: str | Path,
+        normal_ids: Mapping[int, str] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        super().__init__(root, overwrite)
+        self.normal_ids = dict(normal_ids or {})
 
     def default_id(self, split: str, index: int) -> str:
         return f'{split}_{index:06d}'
@@ -93,27 +103,31 @@ class PASCALContextWriter(LayoutWriter):
 
     def finish(self) -> None:
         for split, names in self.names.items():
+            cache = self.root / 'ImageSets' / 'Parts' / f'{split}.txt'
+            # Made anew: the reader's own test, equal names, misses changed annotations.
+            cache.unlink(missing_ok=True)
+            parts = {name: self.paths(split, name)['part'] for name in names}
+            if any(path.is_file() for path in parts.values()):
+                object_categories(
+                    str(cache),
+                    {name: str(path) if path.is_file() else None for name, path in parts.items()},
+                )
             self.write_list(f'ImageSets/Context/{split}.txt', list(names))
-            categories = {
-                name: object_categories(path)
-                for name in names
-                if (path := self.paths(split, name)['part']).is_file()
-            }
-            atomic_write_text(
-                self.root / 'ImageSets' / 'Parts' / f'{split}.txt', json.dumps(categories)
-            )
+        if self.normal_ids:
+            lines = [f'{number} {name}' for number, name in sorted(self.normal_ids.items())]
+            self.write_list('normal_ids.txt', lines)
 
 
-def person_of_parts(labels: Array) -> list[PartObject]:
+def person_of_parts(labels: Array) -> list[AnnotatedObject]:
     """The part map of a picture as one person; none if no pixel shows a part."""
     parts = [(name, labels == value) for value, name in enumerate(PART_NAMES, 1) if value in labels]
     if not parts:
         return []
     mask = np.logical_or.reduce([mask for _, mask in parts])
-    return [PartObject('person', PERSON, mask, parts)]
+    return [AnnotatedObject('person', PERSON, mask, parts)]
 
 
-def part_annotation(name: str, objects: Sequence[PartObject]) -> dict[str, Array]:
+def part_annotation(name: str, objects: Sequence[AnnotatedObject]) -> dict[str, Array]:
     """The variable ``anno`` of a PASCAL-Part file.
 
     A structure with the fields ``imname`` and ``objects``; an object has ``class``,
@@ -144,11 +158,3 @@ def _structs(fields: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> Array:
     for column, row in enumerate(rows):
         array[0, column] = row
     return array
-
-
-def object_categories(path: Path) -> list[int]:
-    """Category of each object of a PASCAL-Part file, in its order."""
-    objects = loadmat(path, variable_names=['anno'])['anno'][0, 0]['objects']
-    if objects.dtype.names is None:
-        return []
-    return [int(item['class_ind'].item()) for item in objects.ravel()]

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat, whosmat
+from scipy.io import whosmat
 
 from mmdense.utils import DataError, require
+
+from ..matlab import read_mat
 
 Array = np.ndarray
 
@@ -84,10 +86,7 @@ class MatFile:
         if self.is_hdf5:
             return np.asarray(self._file[name]).T
         if name not in self._loaded:
-            try:
-                self._loaded[name] = loadmat(self.path, variable_names=[name])[name]
-            except Exception as error:  # as in `names`
-                raise self._damaged(error) from error
+            self._loaded[name] = np.asarray(read_mat(str(self.path), name))
         return self._loaded[name]
 
     def page(self, name: str, at: int) -> Array:
