@@ -107,6 +107,10 @@ class PASCALContextSource:
                     'folder, or leave its option out.'
                 )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(tasks=list(self.tasks))
+
     def ids(self) -> Mapping[str, Sequence[str]]:
         return self.pictures
 

@@ -11,6 +11,7 @@ from mmdense.utils import suggest
 
 from ..pascal_context import PASCAL_CLASSES
 from ..pascal_parts import PERSON
+from ..rooms.cache import renderer_digest
 from ..rooms.constants import FOCAL
 from ..rooms.render import RoomSample, render_room
 from ..writers.pascal_context import PART_NAMES, AnnotatedObject
@@ -61,6 +62,17 @@ class RoomsSource:
     def tasks(self) -> Sequence[str]:
         # The camera is no task, but a file that every picture has.
         return (*_TASKS[self.layout], *(('camera',) if self.layout == 'cityscapes' else ()))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        # Pictures of two versions of the renderer do not belong together.
+        return dict(
+            layout=self.layout,
+            sizes=[list(size) for size in self.sizes],
+            seed=self.seed,
+            num_classes=self.num_classes,
+            renderer=renderer_digest(),
+        )
 
     def ids(self) -> dict[str, list[str]]:
         return {split: [''] * count for split, count in self.counts.items()}

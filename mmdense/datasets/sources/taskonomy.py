@@ -94,6 +94,10 @@ class TaskonomySource:
             )
         return tuple(keys[one] for one in domains if one != 'rgb')
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(size=None if self.size is None else list(self.size))
+
     def ids(self) -> Mapping[str, Sequence[str]]:
         return self.views
 
