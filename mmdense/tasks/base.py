@@ -52,8 +52,10 @@ class BaseTask(ABC):
     ignore_value: float
     #: numpy type of ground-truth arrays.
     dtype: ClassVar[type]
-    #: How ground truth is resampled: 'nearest' or 'linear'.
+    #: How ground truth is resampled unless a transform is told otherwise.
     interpolation: ClassVar[str] = 'nearest'
+    #: Ways in which it may be resampled; maps of integers are always moved by 'nearest'.
+    interpolations: ClassVar[tuple[str, ...]] = ('nearest', 'linear')
     default_losses: ClassVar[Sequence[Mapping[str, Any]]]
 
     def __init__(
@@ -94,9 +96,10 @@ class BaseTask(ABC):
         return gt
 
     def after_geometry(self, gt: Array) -> Array:
-        """Ground truth as it goes into the batch, after everything that moves pixels.
+        """Ground truth as it goes into the batch, once no transform moves it any more.
 
-        For what depends on the crop as a whole. Identity but for human parts.
+        Identity but for tasks in which what is left of the picture after cropping decides
+        whether it says anything, such as human parts.
         """
         return gt
 

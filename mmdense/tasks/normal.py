@@ -33,6 +33,8 @@ class Normal(BaseTask):
     gt_channels = 3
     ignore_value = 0.0
     dtype = np.float32
+    # Overshoots change the length only, which is mended; those of depth would be false metres.
+    interpolations = ('nearest', 'linear', 'cubic')
     default_losses = (dict(type='MaskedL1Loss'),)
 
     @property

@@ -5,8 +5,9 @@ from .crop import TaskAwareBorderCrop, TaskAwareCrop
 from .flip import TaskAwareFlip
 from .formatting import PackDenseInputs
 from .pad import TaskAwarePad
-from .resize import TaskAwareRandomScale, TaskAwareResize
+from .resize import TaskAwareRandomScale, TaskAwareRandomScaleCrop, TaskAwareResize
 from .rotate import TaskAwareRotate
+from .scale_rotate import TaskAwareScaleRotate
 
 __all__ = [
     'ColorPolicy',
@@ -18,6 +19,8 @@ __all__ = [
     'TaskAwareFlip',
     'TaskAwarePad',
     'TaskAwareRandomScale',
+    'TaskAwareRandomScaleCrop',
     'TaskAwareResize',
     'TaskAwareRotate',
+    'TaskAwareScaleRotate',
 ]

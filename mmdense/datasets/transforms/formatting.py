@@ -35,6 +35,9 @@ META_KEYS = (
 class PackDenseInputs(BaseTransform):
     """Pack a sample for the data preprocessor; the last transform of every pipeline.
 
+    Ground truth goes through ``task.after_geometry`` first: a crop of human parts that
+    holds no part becomes unknown.
+
     Args:
         meta_keys (Sequence[str]): Keys that travel in the sample's ``metainfo`` where
             they are present.
@@ -58,7 +61,7 @@ class PackDenseInputs(BaseTransform):
         )
         for key, gt in results.get('gt', {}).items():
             task = results['tasks'][key]
-            sample.set_gt(task, task.to_tensor(gt))
+            sample.set_gt(task, task.to_tensor(task.after_geometry(gt)))
         for name, array in results.get('aux', {}).items():
             data = torch.from_numpy(np.ascontiguousarray(array[None]))
             sample.set_field(PixelData(data=data), f'gt_{name}', dtype=PixelData)

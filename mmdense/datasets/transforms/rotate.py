@@ -11,8 +11,8 @@ from mmcv.transforms import BaseTransform
 
 from mmdense.registry import TRANSFORMS
 
-from .functional import map_gt, move_gt, refuse_padded, warp
-from .resize import _check_interpolation
+from .functional import refuse_padded, warp_results
+from .options import check_interpolation
 
 
 @TRANSFORMS.register_module()
@@ -29,8 +29,8 @@ class TaskAwareRotate(BaseTransform):
         degrees (float | tuple[float, float]): Range of the angle, counter-clockwise as
             seen; one number means +- that.
         prob (float): Probability.
-        interpolation (Mapping | None): Task key to ``'nearest'`` or ``'linear'``; tasks
-            not named: as the task says.
+        interpolation (Mapping | None): Task key to ``'nearest'``, ``'linear'`` or
+            ``'cubic'``; tasks not named: as the task says.
 
     Required keys: img, gt, tasks, rng. Modified: img, gt, intrinsics. Added: rotation
     (radians).
@@ -55,7 +55,7 @@ class TaskAwareRotate(BaseTransform):
             )
         self.degrees = (float(low), float(high))
         self.prob = prob
-        self.interpolation = _check_interpolation(type(self).__name__, interpolation)
+        self.interpolation = check_interpolation(type(self).__name__, interpolation)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         refuse_padded(results, self)
@@ -68,19 +68,10 @@ class TaskAwareRotate(BaseTransform):
         # cv2 counts from pixel centres, so the picture centre is half a pixel less.
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
         angle = np.deg2rad(degrees)
-        results['img'] = warp(results['img'], matrix, 'linear', 0)
-
-        def rotate(task: Any, gt: np.ndarray) -> np.ndarray:
-            mode = self.interpolation.get(task.key, task.interpolation)
-            moved = move_gt(task, gt, mode, lambda a, how, fill: warp(a, matrix, how, fill))
-            return task.rotate(moved, angle)
-
-        map_gt(results, rotate)
+        warp_results(
+            results, matrix, 'linear', self.interpolation, lambda task, gt: task.rotate(gt, angle)
+        )
         results['rotation'] = float(results.get('rotation', 0.0) + angle)
-        if 'intrinsics' in results:
-            k = np.array(results['intrinsics'], dtype=np.float64)
-            k[:2, 2] = matrix[:, :2] @ (k[:2, 2] - 0.5) + matrix[:, 2] + 0.5
-            results['intrinsics'] = k
         return results
 
     def __repr__(self) -> str:
