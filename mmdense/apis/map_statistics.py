@@ -150,6 +150,8 @@ class ValueStatistics(MapStatistics):
         low, high = max(found[0], 1), max(found[-1], 2)
         axes.stairs(self.counts[low : high + 1], _LOG_BINS[low - 1 : high + 1], fill=True)
         axes.set_xscale('log')
+        for which in ('major', 'minor'):
+            getattr(axes.xaxis, f'set_{which}_formatter')('{x:g}')
         axes.set_xlabel(self.unit or 'value')
         axes.set_ylabel('pixels')
 

@@ -107,7 +107,7 @@ def named_dataset(
     """
     if name not in _CONFIGS:
         raise DataError(f"There is no data set '{name}'. {suggest(name, NAMES)}")
-    cfg = {
+    cfg: dict[str, Any] = {
         key: value.format(split=split) if isinstance(value, str) else value
         for key, value in _CONFIGS[name].items()
     }

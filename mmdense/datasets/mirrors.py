@@ -36,7 +36,7 @@ class Mirror:
 
 
 def known_mirrors(dataset: str) -> list[Mirror]:
-    """The places of a data set (``nyud``, ``nyuv2``, ``pascal``, ``cityscapes``, ``taskonomy``, ...).
+    """The places of a data set: ``nyud``, ``nyuv2``, ``pascal``, ``cityscapes``, ...
 
     Raises:
         DataError: If the data set is unknown.

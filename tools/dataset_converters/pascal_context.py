@@ -15,12 +15,9 @@ import sys
 from pathlib import Path
 
 from mmdense.apis.convert import converter_parser, run_converter
+from mmdense.datasets.pascal_normals import normal_categories, read_context_names
 from mmdense.datasets.sources import PASCALContextSource, PASCALFolders
-from mmdense.datasets.sources.pascal_context import (
-    normal_categories,
-    read_context_names,
-    read_nyu_names,
-)
+from mmdense.datasets.sources.pascal_context import read_nyu_names
 from mmdense.datasets.writers import PASCALContextWriter
 
 
@@ -29,7 +26,8 @@ def build(args: argparse.Namespace) -> tuple[PASCALContextSource, PASCALContextW
     names = None if args.context_names is None else read_context_names(args.context_names)
     normal_ids = None
     if names is not None and args.nyu_names is not None:
-        normal_ids = normal_categories(names, read_nyu_names(args.nyu_names))
+        known = normal_categories(names, read_nyu_names(args.nyu_names))
+        normal_ids = {number: names[number] for number in known}
     folders = {
         key: None if getattr(args, key) is None else Path(getattr(args, key))
         for key in ('context', 'parts', 'normals', 'saliency', 'semseg')

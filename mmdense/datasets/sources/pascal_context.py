@@ -6,7 +6,6 @@ that is asked for and not given is derived, from the context categories.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ import numpy as np
 from mmdense.utils import DataError
 
 from ..matlab import read_mat
-from ..pascal_context import NUM_CONTEXT_CATEGORIES, PASCAL_CLASSES
+from ..pascal_context import PASCAL_CLASSES
+from ..pascal_normals import NUM_CONTEXT_CATEGORIES
 from ..reading import read_list
 from ..writers.encode import png_bytes
 from .mat_file import MatFile
@@ -28,8 +28,6 @@ Array = np.ndarray
 _CONTEXT_NAMES = {'diningtable': 'table'}
 #: Category of pixels that nobody could name.
 _UNKNOWN = 'unknown'
-#: A category that has normals though NYU names it otherwise.
-_ALSO_WITH_NORMALS = 'tvmonitor'
 
 
 @dataclass(frozen=True)
@@ -157,24 +155,6 @@ def voc_table(names: Mapping[int, str]) -> Array:
     return table
 
 
-def read_context_names(path: str | Path) -> dict[int, str]:
-    """Context categories of ``labels.txt``, lines ``<number>: <name>``.
-
-    Raises:
-        DataError: If the file is missing or a line has another form.
-    """
-    names: dict[int, str] = {}
-    for line in read_list(str(path)):
-        match = re.fullmatch(r'(\d+)\s*:?\s+(\S.*)', line)
-        if match is None or not 1 <= int(match[1]) <= NUM_CONTEXT_CATEGORIES:
-            raise DataError(
-                f"{path}: '{line[:60]}' is no category; expected lines '<1..459>: <name>', as in "
-                'labels.txt of PASCAL-Context.'
-            )
-        names[int(match[1])] = match[2].strip()
-    return names
-
-
 def read_nyu_names(path: str | Path) -> set[str]:
     """The 894 names of NYU: a text file of one name per line, or a ``.mat`` file.
 
@@ -193,16 +173,3 @@ def read_nyu_names(path: str | Path) -> set[str]:
         f"{path}: has the variables {file.names()}, expected 'allClassName' or 'names'. Or give a "
         'text file, one name per line.'
     )
-
-
-def normal_categories(context: Mapping[int, str], nyu: set[str]) -> dict[int, str]:
-    """Context categories with normals: those that NYU names too, and the television.
-
-    The distilled normals come from a network trained on NYUD-v2, and mean nothing on what it
-    never saw.
-    """
-    return {
-        number: name
-        for number, name in context.items()
-        if name in nyu or name == _ALSO_WITH_NORMALS
-    }
