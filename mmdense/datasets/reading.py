@@ -12,6 +12,7 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image
 
+from mmdense.tasks.normal import vector_length
 from mmdense.utils import DataError
 
 Array = np.ndarray
@@ -145,14 +146,23 @@ def decode_normals(stored: Array, axes: str = LIBRARY_AXES, min_norm: float = 0.
     Returns:
         Array: float32 ``(H, W, 3)``; the zero vector is unknown.
     """
+    # Written with few passes over (H, W, 3): this is the dearest step of a loader after PNG.
     if stored.dtype == np.uint8:
-        normals = stored.astype(np.float32) * np.float32(2 / 255) - 1
+        normals = np.multiply(stored, np.float32(2 / 255), dtype=np.float32)
+        normals -= 1
     else:
-        normals = np.nan_to_num(stored.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    length = np.sqrt(np.einsum('hwc,hwc->hw', normals, normals))
-    known = length > max(min_norm, 1e-6)
-    scale = np.divide(1, length, out=np.zeros_like(length), where=known)
-    return normals * (scale[..., None] * axis_signs(axes))
+        normals = stored.astype(np.float32)
+    length = vector_length(normals)
+    if not np.isfinite(length).all():
+        normals = np.nan_to_num(normals, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        length = vector_length(normals)
+    length[length <= max(min_norm, 1e-6)] = np.inf
+    scale = 1 / length
+    normals *= cv2.merge([scale, scale, scale])
+    signs = axis_signs(axes)
+    if (signs < 0).any():
+        normals *= signs
+    return normals
 
 
 def axis_signs(axes: str) -> Array:
