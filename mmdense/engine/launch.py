@@ -37,6 +37,9 @@ class BuildError(RuntimeError):
 def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
     """Read a config and apply ``--cfg-options``.
 
+    ``data_root=FOLDER`` reaches every data set of the config that lies in the folder of its
+    own ``data_root``.
+
     Raises:
         ConfigError: If the file, or one it inherits from, is missing or cannot be read, or
             an option does not fit.
@@ -55,13 +58,28 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
             f'{path} cannot be read: {type(error).__name__}: {error}{_config_line(error)}'
         ) from error
     if options:
+        written_root = cfg.get('data_root')
         try:
             cfg.merge_from_dict(dict(options))
+            if 'data_root' in options:
+                _move_data_root(list(cfg.values()), written_root, options['data_root'])
         except Exception as error:
             raise ConfigError(
                 f'--cfg-options {_joined(options)} does not fit {path}: {error}'
             ) from error
     return cfg
+
+
+def _move_data_root(node: Any, old: Any, new: Any) -> None:
+    """Replace ``data_root=old`` by ``new`` at every depth of a config."""
+    if isinstance(node, list | tuple):
+        for item in node:
+            _move_data_root(item, old, new)
+    elif isinstance(node, Mapping):
+        if 'data_root' in node and node['data_root'] == old:
+            node['data_root'] = new  # type: ignore[index]
+        for item in node.values():
+            _move_data_root(item, old, new)
 
 
 def _similar_files(path: str) -> str:

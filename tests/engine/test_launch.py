@@ -16,6 +16,19 @@ def write(path, text):
     return str(path)
 
 
+def test_data_root_reaches_the_data_sets_that_lie_there(tmp_path):
+    text = (
+        "data_root = 'data/a'\n"
+        'train_dataloader = dict(dataset=dict(data_root=data_root))\n'
+        'val_dataloader = dict(dataset=dict(datasets=[dict(data_root=data_root), '
+        "dict(data_root='data/b')]))\n"
+    )
+    cfg = load_config(write(tmp_path / 'a.py', text), dict(data_root='/mnt/x'))
+    assert cfg.train_dataloader.dataset.data_root == '/mnt/x'
+    roots = [dataset.data_root for dataset in cfg.val_dataloader.dataset.datasets]
+    assert roots == ['/mnt/x', 'data/b']
+
+
 def test_missing_config_offers_a_similar_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'configs' / 'polymax').mkdir(parents=True)

@@ -7,12 +7,14 @@ Every useful model beats it clearly on every task::
 
 import argparse
 import json
+import sys
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmengine.utils import track_iter_progress
 from terminaltables import AsciiTable
 
+from mmdense.engine.launch import guard, load_config
 from mmdense.evaluation import ground_truths, score_constants
 from mmdense.registry import DATASETS
 from mmdense.tasks import build_tasks
@@ -28,10 +30,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
+def run() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options or {})
+    cfg = load_config(args.config, args.cfg_options)
     init_default_scope(cfg.get('default_scope', 'mmdense'))
     tasks = build_tasks(cfg.tasks)
     dataset = DATASETS.build(cfg[f'{args.split}_dataloader'].dataset)
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(guard(run))
