@@ -1,14 +1,32 @@
 """Data sets, one file each, and the transforms that move all targets with the picture."""
 
 from .base import BaseDenseDataset
-from .nyudv2 import NYUDv2Dataset
+from .cityscapes import (
+    CITYSCAPES_CATEGORIES,
+    CITYSCAPES_CLASSES,
+    CityscapesDataset,
+    CityscapesSmallDataset,
+)
+from .nyudv2 import NYUD_CLASSES, NYUDv2Dataset
+from .nyuv2 import NYUV2_CLASSES, NYUv2Dataset
+from .pascal_context import PASCAL_CLASSES, PASCALContextDataset
 from .rooms import RoomsDataset
 from .samplers import SeededIndex, SeededInfiniteSampler
-from .taskonomy import TaskonomyDataset
+from .taskonomy import TASKONOMY_CLASSES, TaskonomyDataset
 
 __all__ = [
+    'CITYSCAPES_CATEGORIES',
+    'CITYSCAPES_CLASSES',
+    'NYUD_CLASSES',
+    'NYUV2_CLASSES',
+    'PASCAL_CLASSES',
+    'TASKONOMY_CLASSES',
     'BaseDenseDataset',
+    'CityscapesDataset',
+    'CityscapesSmallDataset',
     'NYUDv2Dataset',
+    'NYUv2Dataset',
+    'PASCALContextDataset',
     'RoomsDataset',
     'SeededIndex',
     'SeededInfiniteSampler',

@@ -15,6 +15,8 @@ from PIL import Image
 from mmdense.tasks.normal import vector_length
 from mmdense.utils import DataError
 
+from .formats import decode_npy, decode_picture
+
 Array = np.ndarray
 
 #: Axes that every array of normals has after reading.
@@ -41,31 +43,6 @@ def read_bytes(path: str, backend_args: dict[str, Any] | None = None) -> bytes:
     return content
 
 
-def _decode(path: str, flags: int, backend_args: dict[str, Any] | None) -> Array:
-    content = read_bytes(path, backend_args)
-    try:
-        image = (
-            None if _truncated(content) else cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-        )
-    except cv2.error:
-        image = None
-    if image is None:
-        raise DataError(
-            f'{path}: is not a complete image that OpenCV can decode; it has {len(content)} bytes '
-            f'and starts with {content[:8]!r}. Copy or download it again (a truncated download or '
-            'an HTML error page are usual), or take it off the list.'
-        )
-    return image
-
-
-def _truncated(content: bytes) -> bool:
-    """Whether the end mark of a JPEG or PNG is missing; some decoders fill up with grey."""
-    tail = content[len(content) // 2 :]
-    if content.startswith(b'\xff\xd8'):
-        return b'\xff\xd9' not in tail
-    return content.startswith(b'\x89PNG') and b'IEND' not in tail
-
-
 def read_image(path: str, backend_args: dict[str, Any] | None = None) -> Array:
     """A picture as RGB uint8 ``(H, W, 3)``; grey pictures are repeated, alpha is dropped.
 
@@ -74,30 +51,27 @@ def read_image(path: str, backend_args: dict[str, Any] | None = None) -> Array:
     """
     # EXIF orientation is ignored: labels are stored in sensor orientation.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    return cv2.cvtColor(_decode(path, flags, backend_args), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(
+        decode_picture(path, read_bytes(path, backend_args), flags), cv2.COLOR_BGR2RGB
+    )
 
 
 def read_map(path: str, backend_args: dict[str, Any] | None = None) -> Array:
     """A label picture or a ``.npy`` array as stored: ``(H, W)`` or ``(H, W, 3)`` in RGB order.
 
     Raises:
-        DataError: If the file is broken, a pickle, or has another number of channels.
+        DataError: If the file is broken, a pickle, no array of numbers, or has another number
+            of channels.
     """
     if path.endswith('.npy'):
-        try:
-            array = np.load(io.BytesIO(read_bytes(path, backend_args)), allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise DataError(
-                f'{path}: is not a plain numpy array ({error}). Pickled objects are not read; '
-                'save it again with np.save(path, array).'
-            ) from error
+        array = decode_npy(path, read_bytes(path, backend_args))
         if array.ndim == 3 and array.shape[2] == 1:
             array = array[..., 0]
     else:
-        array = _decode(path, cv2.IMREAD_UNCHANGED, backend_args)
+        array = decode_picture(path, read_bytes(path, backend_args), cv2.IMREAD_UNCHANGED)
         if array.ndim == 3:
             array = cv2.cvtColor(array[..., :3], cv2.COLOR_BGR2RGB)
-    if array.ndim not in (2, 3):
+    if array.ndim not in (2, 3) or not array.size:
         raise DataError(f'{path}: holds an array of shape {array.shape}, expected (H, W[, 3]).')
     return array
 
@@ -113,7 +87,10 @@ def read_label(path: str, backend_args: dict[str, Any] | None = None) -> Array:
         array = read_map(path, backend_args)
     if array.ndim == 2 and np.issubdtype(array.dtype, np.integer):
         return array
-    if array.ndim == 2 and np.equal(np.mod(array, 1), 0).all():
+    if array.dtype == bool and array.ndim == 2:
+        return array.astype(np.uint8)
+    # Bounded, so that the conversion to integers is exact; NaN fails both tests.
+    if array.ndim == 2 and ((np.abs(array) < 2**31) & (np.trunc(array) == array)).all():
         return array.astype(np.int64)
     raise DataError(
         f'{path}: labels are {array.dtype} {array.shape}, expected integers (H, W). Convert '
@@ -132,7 +109,151 @@ def _palette_indices(path: str, backend_args: dict[str, Any] | None) -> Array | 
         return None
 
 
-def decode_normals(stored: Array, axes: str = LIBRARY_AXES, min_norm: float = 0.0) -> Array:
+def read_metres(path: str, backend_args: dict[str, Any] | None = None) -> Array:
+    """A depth map ``(H, W)`` float32 in metres; integers are millimetres of 16 bits or more.
+
+    Raises:
+        DataError: If values are not finite: unknown depth is 0, so NaN is damage. Also for
+            8-bit maps, whose unit nobody knows.
+    """
+    stored = read_map(path, backend_args)
+    if stored.ndim != 2 or stored.dtype.itemsize == 1:
+        raise DataError(
+            f'{path}: depth is {stored.dtype} {stored.shape}, expected (H, W) in metres (float) '
+            'or millimetres (16 bit).'
+        )
+    if np.issubdtype(stored.dtype, np.integer):
+        return stored.astype(np.float32) * np.float32(1e-3)
+    check_finite(stored, path, 'depth')
+    return stored.astype(np.float32)
+
+
+def check_finite(array: Array, path: str, what: str) -> None:
+    """Refuse an array with NaN or infinite values.
+
+    Raises:
+        DataError: With their number and the place of the first.
+    """
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise DataError(
+            f'{path}: {what} holds {int(bad.sum())} values that are NaN or infinite, the first '
+            f'{array[first]} at {first}. Unknown pixels must be 0; convert the file again.'
+        )
+
+
+def check_labels(labels: Array, low: int, high: int, path: str, meaning: str) -> None:
+    """Refuse labels outside ``low`` to ``high``.
+
+    Args:
+        labels (Array): Integers.
+        low (int): Smallest label allowed.
+        high (int): Largest label allowed.
+        path (str): The file, for the message.
+        meaning (str): What the range stands for and what to do, for the message.
+
+    Raises:
+        DataError: With the range that was found.
+    """
+    if labels.min() < low or labels.max() > high:
+        raise DataError(f'{path}: labels run from {labels.min()} to {labels.max()}; {meaning}')
+
+
+def read_binary(
+    path: str, backend_args: dict[str, Any] | None = None, one: int | None = None
+) -> Array:
+    """A map of zeros and ones ``(H, W)`` uint8, from {0, 1}, {0, 255} or 8-bit grey.
+
+    8-bit grey counts as 1 above half of the value that stands for one.
+
+    Args:
+        path (str): The file.
+        backend_args (dict | None): File backend.
+        one (int | None): The stored value of one, 1 or 255. None: 255 if any value exceeds 1.
+
+    Raises:
+        DataError: If the map has other values.
+    """
+    stored = read_map(path, backend_args)
+    if stored.ndim == 3 and (stored == stored[..., :1]).all():
+        stored = stored[..., 0]
+    if one is None:
+        one = 255 if stored.max() > 1 else 1
+    grey = stored.dtype == np.uint8 and one == 255
+    if stored.ndim != 2 or not (grey or np.isin(stored, (0, one)).all()):
+        raise DataError(
+            f'{path}: the map is {stored.dtype} {stored.shape} with values from {stored.min()} to '
+            f'{stored.max()}; expected (H, W) of 0 and {one}.'
+        )
+    return (stored > one / 2).astype(np.uint8)
+
+
+def read_unit_image(path: str, backend_args: dict[str, Any] | None = None) -> Array:
+    """A picture stored as ``.npy``: floats in [0, 1] to RGB uint8 ``(H, W, 3)``.
+
+    A value x becomes the integer nearest to 255 x. Pictures that were made by dividing uint8
+    by 255 come back exactly, in any float type (half precision errs by 0.06 at most).
+
+    Raises:
+        DataError: If the array is no such picture.
+    """
+    stored = read_map(path, backend_args)
+    if stored.ndim == 3 and stored.shape[2] == 3 and stored.dtype == np.uint8:
+        return stored
+    fits = stored.ndim == 3 and stored.shape[2] == 3 and stored.dtype.kind == 'f'
+    # A resampled picture may overshoot by a rounding error; NaN fails the comparison.
+    if not fits or not ((stored >= -1e-3) & (stored <= 1 + 1e-3)).all():
+        raise DataError(
+            f'{path}: the picture is {stored.dtype} {stored.shape} with values from '
+            f'{stored.min()} to {stored.max()}; expected floats (H, W, 3) in [0, 1], RGB.'
+        )
+    return np.rint(np.clip(stored.astype(np.float64), 0, 1) * 255).astype(np.uint8)
+
+
+def read_normals(
+    path: str,
+    axes: str = LIBRARY_AXES,
+    min_norm: float = 0.0,
+    unit: bool = True,
+    backend_args: dict[str, Any] | None = None,
+) -> Array:
+    """Normals from an 8-bit picture or a float ``.npy``, see :func:`decode_normals`.
+
+    Raises:
+        DataError: If the array is neither.
+    """
+    return decode_normals(read_stored_normals(path, backend_args), axes, min_norm, unit)
+
+
+def read_stored_normals(path: str, backend_args: dict[str, Any] | None = None) -> Array:
+    """Normals as they are on disk, ``(H, W, 3)`` uint8 or float in [-1, 1].
+
+    Raises:
+        DataError: If the array is neither.
+    """
+    stored = read_map(path, backend_args)
+    if stored.ndim != 3 or stored.shape[2] != 3:
+        raise DataError(f'{path}: normals have shape {stored.shape}, expected (H, W, 3).')
+    if stored.dtype == np.uint8:
+        return stored
+    if stored.dtype.kind != 'f':
+        raise DataError(f'{path}: normals are {stored.dtype}, expected uint8 or float in [-1, 1].')
+    # NaN and infinities are unknown; looking for them costs more than the whole check.
+    if stored.min(initial=0) >= -1.01 and stored.max(initial=0) <= 1.01:
+        return stored
+    finite = stored[np.isfinite(stored)]
+    if np.abs(finite).max(initial=0) > 1.01:
+        raise DataError(
+            f'{path}: normals run from {finite.min():g} to {finite.max():g}; float normals must '
+            'be in [-1, 1]. Decode 8-bit values by 2 v / 255 - 1 first, or store them as uint8.'
+        )
+    return stored
+
+
+def decode_normals(
+    stored: Array, axes: str = LIBRARY_AXES, min_norm: float = 0.0, unit: bool = True
+) -> Array:
     """Stored normals to unit vectors in the axes of the library.
 
     8-bit pictures are ``2 v / 255 - 1``, where no pixel is exactly zero; float arrays are
@@ -142,6 +263,8 @@ def decode_normals(stored: Array, axes: str = LIBRARY_AXES, min_norm: float = 0.
         stored (Array): ``(H, W, 3)``, uint8 or float in [-1, 1].
         axes (str): Axes of ``stored``, see :func:`axis_signs`.
         min_norm (float): Vectors of at most this length are unknown.
+        unit (bool): Whether known vectors are scaled to unit length. False leaves the length
+            that they have on disk, within half a percent of 1 in 8-bit pictures.
 
     Returns:
         Array: float32 ``(H, W, 3)``; the zero vector is unknown.
@@ -156,8 +279,12 @@ def decode_normals(stored: Array, axes: str = LIBRARY_AXES, min_norm: float = 0.
     if not np.isfinite(length).all():
         normals = np.nan_to_num(normals, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         length = vector_length(normals)
-    length[length <= max(min_norm, 1e-6)] = np.inf
-    scale = 1 / length
+    known = length > max(min_norm, 1e-6)
+    if unit:
+        length[~known] = np.inf
+        scale = 1 / length
+    else:
+        scale = known.astype(np.float32)
     normals *= cv2.merge([scale, scale, scale])
     signs = axis_signs(axes)
     if (signs < 0).any():
@@ -189,29 +316,36 @@ def axis_signs(axes: str) -> Array:
     return np.array([1 if a == b else -1 for a, b in zip(match.groups(), kept)], np.float32)
 
 
+def check_axes(axes: str) -> str:
+    """``axes`` itself if :func:`axis_signs` reads it, so that a data set fails at build."""
+    axis_signs(axes)
+    return axes
+
+
 def folder_index(
-    folder: str, extensions: Sequence[str], backend_args: dict[str, Any] | None = None
+    folder: str, endings: Sequence[str], backend_args: dict[str, Any] | None = None
 ) -> dict[str, str]:
     """Stem to file name for the files of a folder, by one listing; {} if it is absent.
 
     Args:
         folder (str): The folder, not searched below.
-        extensions (Sequence[str]): Such as ``('.png', '.jpg')``; the first wins.
+        endings (Sequence[str]): How names end after the stem, such as ``('.png', '.jpg')`` or
+            ``('_disparity.png',)``, in any case; the first wins.
         backend_args (dict | None): File backend.
     """
     if not fileio.isdir(folder, backend_args=backend_args):
         return {}
-    rank = {extension: index for index, extension in enumerate(extensions)}
-    found: dict[str, str] = {}
+    lowered = [ending.lower() for ending in endings]
+    found: dict[str, tuple[int, str]] = {}
     for name in fileio.list_dir_or_file(folder, list_dir=False, backend_args=backend_args):
-        stem, dot, extension = name.rpartition('.')
-        extension = dot + extension.lower()
-        if extension not in rank:
-            continue
-        known = found.get(stem)
-        if known is None or rank[extension] < rank['.' + known.rpartition('.')[2].lower()]:
-            found[stem] = name
-    return found
+        low = name.lower()
+        for rank, ending in enumerate(lowered):
+            if low.endswith(ending):
+                stem = name[: len(name) - len(ending)]
+                if stem not in found or rank < found[stem][0]:
+                    found[stem] = (rank, name)
+                break
+    return {stem: name for stem, (_, name) in found.items()}
 
 
 def read_list(path: str, backend_args: dict[str, Any] | None = None) -> list[str]:

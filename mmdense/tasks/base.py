@@ -96,10 +96,9 @@ class BaseTask(ABC):
         return gt
 
     def after_geometry(self, gt: Array) -> Array:
-        """Ground truth as it goes into the batch, once no transform moves it any more.
+        """Ground truth as it goes into the batch, after everything that moves pixels.
 
-        Identity but for tasks in which what is left of the picture after cropping decides
-        whether it says anything, such as human parts.
+        For what depends on the crop as a whole. Identity but for human parts.
         """
         return gt
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from mmdense.registry import TASKS
 
 from .base import Array
@@ -19,8 +17,9 @@ PART_CLASSES = ('background', 'head', 'torso', 'upper arm', 'lower arm', 'upper 
 class Part(LabelTask):
     """Human parts: background and six parts per pixel, uint8, 255 unknown.
 
-    A picture without a person holds no information about parts: data sets mark it
-    255 throughout. Loss, map and headline as semantic segmentation.
+    A picture without any part pixel holds no information about parts, since not all people
+    are annotated: it is 255 throughout, and so is such a crop of another picture (ATRC,
+    ASTMT). Loss, map and headline as semantic segmentation.
     """
 
     key = 'part'
@@ -40,7 +39,5 @@ class Part(LabelTask):
         super().__init__(num_classes, classes, palette, losses, metrics)
 
     def after_geometry(self, gt: Array) -> Array:
-        """A map without any part, of background and unknown pixels only, is unknown throughout."""
-        if ((gt != 0) & (gt != self.ignore_value)).any():
-            return gt
-        return np.full_like(gt, self.ignore_value)
+        """All 255 if ``gt`` holds only background and unknown."""
+        return gt if ((gt > 0) & (gt != self.ignore_value)).any() else self.empty(gt.shape[:2])

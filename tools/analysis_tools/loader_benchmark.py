@@ -15,13 +15,13 @@ from pathlib import Path
 import cv2
 import torch
 from mmengine.config import Config, DictAction
-from mmengine.utils import track_iter_progress
 from terminaltables import AsciiTable
 
 from mmdense.apis.benchmark import Row, Settings, measure_loader
 from mmdense.apis.loader_profile import StepTime, profile_loader
-from mmdense.datasets import RoomsDataset
+from mmdense.datasets.sources import RoomsSource
 from mmdense.datasets.writers import NYUDWriter
+from mmdense.datasets.writers.convert import convert
 from mmdense.engine.launch import guard, load_config
 from mmdense.utils.config_check import ConfigError, require_valid_config
 
@@ -32,21 +32,6 @@ TASKS = dict(
     normal=dict(type='Normal'),
     boundary=dict(type='Boundary'),
 )
-
-
-def write_rooms(root: Path, packaging: str, size: tuple[int, int], count: int) -> None:
-    """Write ``count`` training pictures in the NYUD-v2 layout unless they are there."""
-    listed = root / 'gt_sets' / 'train.txt'
-    if listed.exists() and len(listed.read_text().split()) == count:
-        return
-    # The 13 classes of the rooms become the first 13 of the 40.
-    tasks = dict(TASKS, semseg=dict(type='SemSeg', num_classes=13))
-    rooms = RoomsDataset(tasks, length=count, size=size)
-    writer = NYUDWriter(root, packaging=packaging)
-    for index in track_iter_progress(list(range(count)), file=sys.stderr):
-        writer.write('train', index, rooms.read_sample(rooms.get_data_info(index)))
-    sys.stderr.write('\n')
-    writer.finish()
 
 
 def layout_config(root: Path, pipeline: str, size: tuple[int, int], batch_size: int) -> Config:
@@ -123,7 +108,8 @@ def run(args: argparse.Namespace) -> None:
     size = tuple(args.size)
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(args.root or temporary)
-        write_rooms(root, args.packaging, size, args.images)
+        source = RoomsSource('nyud', dict(train=args.images), size)
+        convert(source, NYUDWriter(root, args.packaging))
         measure(args, layout_config(root, args.pipeline, size, args.batch_size or 4))
 
 
