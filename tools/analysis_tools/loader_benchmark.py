@@ -36,15 +36,13 @@ TASKS = dict(
 
 def layout_config(root: Path, pipeline: str, size: tuple[int, int], batch_size: int) -> Config:
     """A config with nothing but the training loader."""
-    known = {path.stem: path for path in (CONFIGS / '_base_/pipelines').glob('*.py')}
-    steps = (
-        Config.fromfile(known[pipeline]).get('nyud_train_pipeline') if pipeline in known else None
-    )
-    if steps is None:
-        raise ConfigError(
-            f'--pipeline is {pipeline!r}; choose one that has NYUD-v2: '
-            f'{", ".join(sorted(known))} in {CONFIGS}/_base_/pipelines.'
-        )
+    known = {
+        path.stem: Config.fromfile(path) for path in (CONFIGS / '_base_/pipelines').glob('*.py')
+    }
+    known = {name: cfg for name, cfg in known.items() if 'nyud_train_pipeline' in cfg}
+    if pipeline not in known:
+        raise ConfigError(f'--pipeline {pipeline}: choose one of {", ".join(sorted(known))}.')
+    steps = known[pipeline].nyud_train_pipeline
     for step in steps:
         if 'size' in step:
             step['size'] = size
