@@ -29,6 +29,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--show-dir', metavar='FOLDER', help='save one panel per picture there')
     parser.add_argument(
+        '--pred-dir',
+        metavar='FOLDER',
+        help='save every predicted map there, for evaluate_files.py and other codes',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
@@ -54,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
             cfg_options=args.cfg_options,
             out=args.out,
             show_dir=args.show_dir,
+            pred_dir=args.pred_dir,
             launcher=args.launcher,
         ),
         debug=args.debug,

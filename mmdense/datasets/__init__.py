@@ -12,6 +12,7 @@ from .nyuv2 import NYUV2_CLASSES, NYUv2Dataset
 from .pascal_context import PASCAL_CLASSES, PASCALContextDataset
 from .rooms import RoomsDataset
 from .samplers import SeededIndex, SeededInfiniteSampler
+from .tar_backend import TarShardBackend
 from .taskonomy import TASKONOMY_CLASSES, TaskonomyDataset
 
 __all__ = [
@@ -30,5 +31,6 @@ __all__ = [
     'RoomsDataset',
     'SeededIndex',
     'SeededInfiniteSampler',
+    'TarShardBackend',
     'TaskonomyDataset',
 ]

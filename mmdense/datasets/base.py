@@ -130,7 +130,7 @@ class BaseDenseDataset(BaseDataset):
     # -- for subclasses -----------------------------------------------------
 
     @abstractmethod
-    def load_data_list(self) -> list[dict[str, Any]]:
+    def load_data_list(self) -> Sequence[dict[str, Any]]:
         """List the pictures: one small dict each, handed to :meth:`read_sample`."""
 
     @abstractmethod
@@ -166,7 +166,7 @@ class BaseDenseDataset(BaseDataset):
 
     # -- loading --------------------------------------------------------------
 
-    def filter_data(self) -> list[dict[str, Any]]:
+    def filter_data(self) -> Sequence[dict[str, Any]]:
         """All listed pictures; an empty list is an error.
 
         Raises:

@@ -218,13 +218,12 @@ def read_camera(path: str, backend_args: dict[str, Any] | None = None) -> tuple[
     Raises:
         DataError: If the file is no camera file of Cityscapes.
     """
+    content = read_bytes(path, backend_args)
     try:
-        camera = json.loads(read_bytes(path, backend_args))
+        camera = json.loads(content)
         inner, baseline = camera['intrinsic'], float(camera['extrinsic']['baseline'])
         fx, fy, u, v = (float(inner[name]) for name in ('fx', 'fy', 'u0', 'v0'))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(
             f'{path}: is no camera file of Cityscapes ({type(error).__name__}: {error}); expected '
             'intrinsic.fx, fy, u0, v0 and extrinsic.baseline.'

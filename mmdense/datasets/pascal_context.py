@@ -15,6 +15,7 @@ from mmdense.utils import DataError
 from .base import Array
 from .file_lists import ListedDataset, MapFiles
 from .matlab import read_mat
+from .pascal_normals import NUM_CONTEXT_CATEGORIES, check_categories, find_normal_categories
 from .pascal_parts import (
     PART_GRANULARITIES,
     PERSON,
@@ -38,7 +39,6 @@ PASCAL_CLASSES = (
     'cow', 'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
     'train', 'tvmonitor',
 )  # fmt: skip
-NUM_CONTEXT_CATEGORIES = 459
 
 
 def context_boundaries(label_map: Array) -> Array:
@@ -96,8 +96,8 @@ class PASCALContextDataset(ListedDataset):
         normal_valid (str): ``'context'``: normals are known at the categories of
             ``normal_ids``; ``'all'``: everywhere.
         normal_ids (str | Sequence[int] | None): The context categories with normals, or a
-            file of them, one number per line (what follows the number is ignored). None:
-            ``normal_ids.txt`` below ``data_root``.
+            file of them, one number per line (what follows the number is ignored). None: see
+            :func:`~mmdense.datasets.pascal_normals.find_normal_categories`.
         normal_axes (str): Axes of the normals on disk.
         normals_min_norm (float): Stored normals of at most this length are unknown.
         unit_normals (bool): Whether normals are scaled to unit length.
@@ -193,22 +193,8 @@ class PASCALContextDataset(ListedDataset):
         """Table ``(460,)`` bool of :attr:`normal_ids`."""
         ids = self.normal_ids
         if ids is None or isinstance(ids, str):
-            path = ids or f'{self.data_root}/normal_ids.txt'
-            self.require_path(path, 'normal_ids')
-            lines = read_list(path, self.backend_args)
-            words = [line.split()[0] for line in lines if not line.startswith('#')]
-            bad = [word for word in words if not (word.isascii() and word.isdigit())]
-            if bad:
-                raise DataError(f"{path}: '{bad[0]}' is no category number.")
-            ids = [int(word) for word in words]
-        wrong = [one for one in ids if not 1 <= one <= NUM_CONTEXT_CATEGORIES]
-        if wrong or not len(ids):
-            raise DataError(
-                f'PASCALContextDataset: `normal_ids` has {len(ids)} categories'
-                f'{f", among them {wrong[0]}" if wrong else ""}; expected some of 1 to '
-                f'{NUM_CONTEXT_CATEGORIES}.'
-            )
-        return np.isin(np.arange(NUM_CONTEXT_CATEGORIES + 1), ids)
+            ids = find_normal_categories(self.data_root, ids or '', self.backend_args)
+        return np.isin(np.arange(NUM_CONTEXT_CATEGORIES + 1), check_categories(ids))
 
     # -- one picture ----------------------------------------------------------
 

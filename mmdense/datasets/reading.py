@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,15 +11,13 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image
 
+from mmdense.conventions import LIBRARY_AXES, axis_signs
 from mmdense.tasks.normal import vector_length
 from mmdense.utils import DataError
 
 from .formats import decode_npy, decode_picture
 
 Array = np.ndarray
-
-#: Axes that every array of normals has after reading.
-LIBRARY_AXES = 'x-right y-up z-back'
 
 
 def read_bytes(path: str, backend_args: dict[str, Any] | None = None) -> bytes:
@@ -261,7 +258,8 @@ def decode_normals(
 
     Args:
         stored (Array): ``(H, W, 3)``, uint8 or float in [-1, 1].
-        axes (str): Axes of ``stored``, see :func:`axis_signs`.
+        axes (str): Axes of ``stored``, see
+            :func:`~mmdense.conventions.axis_signs`.
         min_norm (float): Vectors of at most this length are unknown.
         unit (bool): Whether known vectors are scaled to unit length. False leaves the length
             that they have on disk, within half a percent of 1 in 8-bit pictures.
@@ -290,30 +288,6 @@ def decode_normals(
     if (signs < 0).any():
         normals *= signs
     return normals
-
-
-def axis_signs(axes: str) -> Array:
-    """Signs ``(3,)`` that turn normals stored in ``axes`` into those of the library.
-
-    Args:
-        axes (str): ``'x-<right|left> y-<up|down> z-<back|front>'``; back is towards the
-            camera, front into the scene.
-
-    Raises:
-        ValueError: If ``axes`` has another form.
-
-    Example:
-        >>> axis_signs('x-right y-down z-front').tolist()
-        [1.0, -1.0, -1.0]
-    """
-    match = re.fullmatch(r'x-(right|left) y-(up|down) z-(back|front)', axes)
-    if match is None:
-        raise ValueError(
-            f"normal_axes is {axes!r}; expected 'x-<right|left> y-<up|down> z-<back|front>', for "
-            f"example '{LIBRARY_AXES}'."
-        )
-    kept = ('right', 'up', 'back')
-    return np.array([1 if a == b else -1 for a, b in zip(match.groups(), kept)], np.float32)
 
 
 def check_axes(axes: str) -> str:

@@ -18,6 +18,7 @@ from mmdense.utils.files import atomic_write_text
 
 from .distributed import init_distributed
 from .launch import build_runner, load_config, require_checkpoints, run_loop, set_work_dir
+from .run_facts import describe_run
 
 _OUT_SUFFIXES = ('.json', '.pkl', '.pickle')
 _PANEL_HOOK = 'DenseVisualizationHook'
@@ -31,6 +32,7 @@ def test(
     cfg_options: Mapping[str, Any] | None = None,
     out: str | None = None,
     show_dir: str | None = None,
+    pred_dir: str | None = None,
     launcher: str = 'none',
 ) -> dict[str, float]:
     """Test a checkpoint; the arguments are those of ``tools/test.py``.
@@ -43,6 +45,8 @@ def test(
         out (str | None): ``.json``: numbers with their protocols. ``.pkl``: every
             prediction.
         show_dir (str | None): Folder for one panel per picture.
+        pred_dir (str | None): Folder for every predicted map as a file, in the form of
+            :mod:`mmdense.evaluation.prediction_files`.
         launcher (str): See :data:`~mmdense.engine.distributed.LAUNCHERS`.
 
     Returns:
@@ -66,6 +70,9 @@ def test(
     cfg.load_from, cfg.resume = checkpoint, False
     if show_dir is not None:
         show_panels(cfg, show_dir)
+    if pred_dir is not None:
+        added = dict(type='mmdense.SavePredictionsHook', out_dir=pred_dir)
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), added]
     require_valid_config(cfg, config)
     require_checkpoints(cfg, training=False, source='CHECKPOINT')
     init_distributed(cfg, launcher)
@@ -115,16 +122,17 @@ def write_numbers(runner: Runner, metrics: Mapping[str, float], out: str, **orig
     """Write the numbers of a test, with the protocol of each where the evaluator has it."""
     report = dict(getattr(runner.test_loop.evaluator, 'report', None) or {})
     report.setdefault('metrics', dict(metrics))
-    report = dict(origin, iteration=runner.iter, **report)
-    atomic_write_text(Path(out), json.dumps(_plain(report), indent=2) + '\n')
+    run = describe_run(runner, 'test')
+    report = dict(origin, iteration=runner.iter, run=run, **report)
+    atomic_write_text(Path(out), json.dumps(plain(report), indent=2) + '\n')
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Numbers that JSON knows; NaN and infinity become null."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, (str, bool)) or value is None:
         return value
     if isinstance(value, int):

@@ -6,15 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
+from mmengine.structures import BaseDataElement
 from terminaltables import AsciiTable
 
 from mmdense.registry import EVALUATORS, METRICS
 from mmdense.tasks import build_tasks
 from mmdense.utils import suggest
 
-from .metrics import DenseMetric
+from .counters import Counters, ExactCounters
+from .metrics import StampedMetric
+from .profiles import choose_profile, profile_name
 
 
 @EVALUATORS.register_module()
@@ -22,23 +26,45 @@ class MultiTaskEvaluator(Evaluator):
     """Evaluates every task with its own metrics.
 
     Results are named ``<task>/<metric>``. After :meth:`evaluate`, :attr:`report` holds
-    them with protocols, directions and headlines, and one table is in the log.
+    them with what is needed to compare them, and one table is in the log.
 
     Args:
         tasks (Mapping): The tasks of the config.
         metrics (Mapping | Sequence | None): Task name to a list of metric configs that
-            replace the task's own; or a plain list of metrics, mmengine's own form, that
-            is used besides them. (The key must be there for mmengine to build this
-            class: ``metrics=None`` is the common case.)
+            replace those of the profile or the task; or a plain list of metrics, mmengine's
+            own form, that is used besides them. (The key must be there for mmengine to
+            build this class: ``metrics=None`` is the common case.)
+        profile (str | None): Evaluation profile, see :mod:`.profiles`: the metrics and
+            headlines of a line of published work. None with ``data``: the usual one of
+            that data set. None without: every task brings its own metrics.
+        data (str | None): Short name of the data set, on which profiles depend: ``nyud``,
+            ``nyuv2``, ``pascal``, ``cityscapes`` or ``rooms``.
+        cross_task (Sequence[dict]): Configs of metrics over several tasks, such as
+            ``dict(type='NormalDepthConsistencyMetric')``; they are handed ``tasks``.
+        delta_m (Mapping | None): Arguments of :class:`DeltaM`, such as
+            ``dict(reference='....yaml')``: results get ``delta_m`` and ``delta_m/<task>``,
+            the gain over single-task networks in percent.
+
+    Attributes:
+        report (dict): ``pictures``: how many; ``labelled``: task to the number of them with
+            a label; ``resolution``: size of the ground truth, ``'425x560'``, to the number
+            of pictures; ``profile`` and ``data``; ``metrics``: name to number; ``details``:
+            name to ``value``, ``higher_is_better``, ``percent``, ``unit``, ``protocol``;
+            ``headlines``: prefix of a task to the name of the number that stands for it.
 
     Raises:
-        KeyError: If ``metrics`` names a task that ``tasks`` does not have.
+        KeyError: If ``metrics`` names a task that ``tasks`` does not have, or profile, data
+            set or one of the tasks is unknown to the profiles.
     """
 
     def __init__(
         self,
         tasks: Mapping[str, Any],
         metrics: Mapping[str, Sequence[dict[str, Any]]] | Sequence[Any] | None = None,
+        profile: str | None = None,
+        data: str | None = None,
+        cross_task: Sequence[dict[str, Any]] = (),
+        delta_m: Mapping[str, Any] | None = None,
     ) -> None:
         self.tasks = build_tasks(tasks)
         chosen = dict(metrics) if isinstance(metrics, Mapping) else {}
@@ -48,33 +74,101 @@ class MultiTaskEvaluator(Evaluator):
                 f"evaluator.metrics['{unknown[0]}'] has no task of that name. "
                 f'{suggest(unknown[0], self.tasks)}'
             )
+        self.profile, self.data = profile_name(profile, data), data
+        self._headline_of = {key: task.headline for key, task in self.tasks.items()}
+        if self.profile is not None or data is not None:
+            rest = [key for key in self.tasks if key not in chosen]
+            for key, protocol in choose_profile(profile, data, rest).items():
+                chosen[key] = protocol.metrics
+                self._headline_of[key] = protocol.headline
         built: list[Any] = []
         for key, task in self.tasks.items():
             configs = chosen.get(key, task.metrics)
             built += [METRICS.build(cfg, default_args=dict(task=task)) for cfg in configs]
+        built += [METRICS.build(cfg, default_args=dict(tasks=self.tasks)) for cfg in cross_task]
         if metrics is not None and not isinstance(metrics, Mapping):
             built += list(metrics)
         super().__init__(built)
+        self._pictures = ExactCounters()
         self.report: dict[str, Any] = {}
+        self.delta_m: Any = None
+        if delta_m is not None:
+            self.delta_m = METRICS.build(dict(delta_m), default_args=dict(type='DeltaM'))
+            self.delta_m.check(self.metrics, self._headlines())
+
+    def process(self, data_samples: Sequence[Any], data_batch: Any = None) -> None:
+        """Hand a batch of samples to every metric."""
+        samples = [x.to_dict() if isinstance(x, BaseDataElement) else x for x in data_samples]
+        for sample in samples:
+            self._pictures.add(self._describe(sample))
+        super().process(samples, data_batch)
+
+    def _describe(self, sample: Mapping[str, Any]) -> Counters:
+        """What a picture adds to the report: its size, and the tasks it has labels for."""
+        counted: Counters = {}
+        for key, task in self.tasks.items():
+            gt = sample.get(f'gt_{task.field}')
+            if gt is not None:
+                height, width = gt['data'].shape[-2:]
+                counted.setdefault('size', np.asarray([height, width]))
+                counted[f'labelled/{key}'] = np.asarray(1)
+        size = counted.pop('size', None)
+        return counted if size is None else {**counted, 'x'.join(map(str, size)): np.asarray(1)}
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Numbers over the ``size`` pictures of the data set."""
         results = super().evaluate(size)
-        self.report = self._make_report(results, size)
+        pictures = {key: int(value) for key, value in self._pictures.total(size).items()}
+        self.report = self._make_report(results, size, pictures)
+        if self.delta_m is not None:
+            self.report['delta_m'] = found = self.delta_m.score(self.report)
+            results['delta_m'] = found['delta_m']
+            results.update({f'delta_m/{task}': gain for task, gain in found['gains'].items()})
+            self.report['metrics'] = dict(results)
         print_log(f'Evaluation of {size} pictures\n{results_table(self.report)}', logger='current')
         return results
 
-    def _make_report(self, results: Mapping[str, float], size: int) -> dict[str, Any]:
+    def _make_report(
+        self, results: Mapping[str, float], size: int, counted: Mapping[str, int]
+    ) -> dict[str, Any]:
+        sizes = [item for item in counted.items() if not item[0].startswith('labelled/')]
+        return dict(
+            pictures=size,
+            labelled={key: counted.get(f'labelled/{key}', 0) for key in self.tasks},
+            # Most frequent first; equal counts by name, so that the order is fixed.
+            resolution=dict(sorted(sizes, key=lambda item: (-item[1], item[0]))),
+            profile=self.profile,
+            data=self.data,
+            metrics=dict(results),
+            details=self._details(results),
+            headlines={
+                prefix: name for prefix, name in self._headlines().items() if name in results
+            },
+        )
+
+    def _headlines(self) -> dict[str, str]:
+        """Prefix of each task to the name of the number that stands for it."""
+        return {
+            task.prefix: f'{task.prefix}/{self._headline_of[key]}'
+            for key, task in self.tasks.items()
+        }
+
+    def _details(self, results: Mapping[str, float]) -> dict[str, dict[str, Any]]:
         details: dict[str, dict[str, Any]] = {}
         for metric in self.metrics:
-            if not isinstance(metric, DenseMetric):
+            if not isinstance(metric, StampedMetric):
                 continue
             for name, value in results.items():
                 prefix, _, short = name.partition('/')
-                if prefix != metric.prefix or name in details:
-                    continue
                 # Per-class numbers, 'IoU.bed', are like the mean they belong to.
                 kind = f'm{short.partition(".")[0]}' if short.startswith('IoU.') else short
+                # Two metrics of a task share a prefix; each describes its own numbers.
+                if (
+                    prefix != metric.prefix
+                    or name in details
+                    or kind not in metric.higher_is_better
+                ):
+                    continue
                 details[name] = dict(
                     value=value,
                     higher_is_better=metric.higher_is_better[kind],
@@ -82,12 +176,7 @@ class MultiTaskEvaluator(Evaluator):
                     unit=metric.unit.get(short, ''),
                     protocol=metric.protocol,
                 )
-        headlines = {
-            task.prefix: f'{task.prefix}/{task.headline}'
-            for task in self.tasks.values()
-            if f'{task.prefix}/{task.headline}' in results
-        }
-        return dict(pictures=size, metrics=dict(results), details=details, headlines=headlines)
+        return details
 
 
 def format_value(detail: Mapping[str, Any]) -> str:
@@ -132,5 +221,27 @@ def results_table(
             ]
         )
         last_task, last_protocol = task, protocol
-    rows.append(['', '* headline', '', *[''] * len(compared), '', f'{report["pictures"]} pictures'])
+    gain = report.get('delta_m')
+    if gain:
+        against = f'against {gain["reference"]["name"]}'
+        for name, value in {**gain['gains'], 'mean': gain['delta_m']}.items():
+            percent = '-' if math.isnan(value) else f'{value:+.2f} %'
+            blanks = [''] * len(compared)
+            rows.append(['delta_m' if against else '', name, percent, *blanks, 'higher', against])
+            against = ''
+    rows.append(['', '* headline', '', *[''] * len(compared), '', describe_pictures(report)])
     return AsciiTable(rows).table
+
+
+def describe_pictures(report: Mapping[str, Any]) -> str:
+    """Number of pictures, their resolution and the profile of a report, in one line."""
+    parts = [f'{report["pictures"]} pictures']
+    sizes = list(report.get('resolution') or {})
+    if len(sizes) == 1:
+        parts.append(f'of {sizes[0]}')
+    elif sizes:
+        parts.append(f'of {len(sizes)} sizes, {sizes[0]} most often')
+    text = ' '.join(parts)
+    if report.get('profile'):
+        text += f'; profile {report["profile"]} on {report["data"]}'
+    return text

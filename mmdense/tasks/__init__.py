@@ -7,6 +7,15 @@ from .depth import Depth
 from .labels import LabelTask
 from .normal import Normal
 from .part import Part
+from .regression import (
+    EdgeOcclusion,
+    EdgeTexture,
+    Keypoints2D,
+    Keypoints3D,
+    PrincipalCurvature,
+    RegressionTask,
+    Reshading,
+)
 from .saliency import Saliency
 from .semseg import SemSeg
 
@@ -15,9 +24,16 @@ __all__ = [
     'BinaryTask',
     'Boundary',
     'Depth',
+    'EdgeOcclusion',
+    'EdgeTexture',
+    'Keypoints2D',
+    'Keypoints3D',
     'LabelTask',
     'Normal',
     'Part',
+    'PrincipalCurvature',
+    'RegressionTask',
+    'Reshading',
     'Saliency',
     'SemSeg',
     'build_tasks',

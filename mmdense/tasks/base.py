@@ -96,9 +96,10 @@ class BaseTask(ABC):
         return gt
 
     def after_geometry(self, gt: Array) -> Array:
-        """Ground truth as it goes into the batch, after everything that moves pixels.
+        """Ground truth as it goes into the batch, once no transform moves it any more.
 
-        For what depends on the crop as a whole. Identity but for human parts.
+        Identity but for tasks in which what is left of the picture after cropping decides
+        whether it says anything, such as human parts.
         """
         return gt
 

@@ -39,5 +39,7 @@ class Part(LabelTask):
         super().__init__(num_classes, classes, palette, losses, metrics)
 
     def after_geometry(self, gt: Array) -> Array:
-        """All 255 if ``gt`` holds only background and unknown."""
-        return gt if ((gt > 0) & (gt != self.ignore_value)).any() else self.empty(gt.shape[:2])
+        """A map without any part, of background and unknown pixels only, is unknown throughout."""
+        if ((gt != 0) & (gt != self.ignore_value)).any():
+            return gt
+        return np.full_like(gt, self.ignore_value)

@@ -100,7 +100,9 @@ def test_regenerated_labels(tmp_path):
 def test_errors_name_building_domain_and_remedy(tmp_path):
     write_tree(tmp_path)
     root = dict(data_root=str(tmp_path))
-    with pytest.raises(DataError, match=r"'cosmos' has no pictures in .*cosmos/rgb.*omnitools"):
+    with pytest.raises(
+        DataError, match=r"1 of 2 buildings, 'cosmos'.*no pictures in .*cosmos/rgb.*omnitools"
+    ):
         TaskonomyDataset(ALL, buildings=['adel', 'cosmos'], **root)
     with pytest.raises(ValueError, match='give one of them'):
         TaskonomyDataset(ALL, **root)

@@ -17,7 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmdense.conventions import back_project, pixel_rays, project
+
 from .constants import FOCAL
+
+__all__ = ['Camera', 'back_project', 'pixel_rays', 'project']
 
 Array = np.ndarray
 
@@ -66,29 +70,3 @@ class Camera:
         cx = width / 2 + self.shift[0] * width
         cy = height / 2 + self.shift[1] * width
         return np.array([[focal, 0, cx], [0, focal, cy], [0, 0, 1.0]])
-
-
-def pixel_rays(intrinsics: Array, size: tuple[int, int]) -> tuple[Array, Array]:
-    """Camera x of each column ``(W,)`` and y of each row ``(H,)`` at depth 1, float32."""
-    height, width = size
-    x = (np.arange(width) + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0]
-    y = (intrinsics[1, 2] - np.arange(height) - 0.5) / intrinsics[1, 1]
-    return x.astype(np.float32), y.astype(np.float32)
-
-
-def back_project(depth: Array, intrinsics: Array) -> Array:
-    """Camera points ``(H, W, 3)`` float32, metres, of a depth map ``(H, W)``."""
-    x, y = pixel_rays(intrinsics, depth.shape)
-    return np.stack([x[None] * depth, y[:, None] * depth, -depth], axis=-1).astype(np.float32)
-
-
-def project(points: Array, intrinsics: Array) -> tuple[Array, Array]:
-    """Pixel coordinates ``(..., 2)`` as (u, v) and depth ``(...)`` of camera points ``(..., 3)``.
-
-    Points behind the camera have depth <= 0; their coordinates mean nothing.
-    """
-    depth = -points[..., 2]
-    safe = np.where(np.abs(depth) < 1e-9, 1e-9, depth)
-    u = intrinsics[0, 0] * points[..., 0] / safe + intrinsics[0, 2]
-    v = intrinsics[1, 2] - intrinsics[1, 1] * points[..., 1] / safe
-    return np.stack([u, v], axis=-1), depth

@@ -6,6 +6,7 @@ from .iteration_seed_hook import IterationSeedHook
 from .load_report_hook import LoadReportHook
 from .norm_eval_hook import NormEvalHook
 from .results_hook import ResultsHook
+from .save_predictions_hook import SavePredictionsHook
 from .visualization_hook import DenseVisualizationHook
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     'LoadReportHook',
     'NormEvalHook',
     'ResultsHook',
+    'SavePredictionsHook',
 ]

@@ -8,23 +8,26 @@ from typing import Any
 import numpy as np
 
 from mmdense.evaluation.counters import Counters
+from mmdense.evaluation.file_protocol import normals_to_uint8, uint8_to_normals
 from mmdense.registry import METRICS
 from mmdense.tasks import BaseTask
 
-from .base import Array, DenseMetric, ratio
+from .base import Array, DenseMetric, ratio, require_choice
 
 BINS_PER_DEGREE = 100
+#: Bit patterns of float16 from 0 to 180 degrees; they are in the order of the numbers.
+_FLOAT16_BINS = int(np.float16(180).view(np.uint16)) + 1
 
 
-def angular_error(pred: Array, gt: Array) -> Array:
-    """Angle between vectors in degrees, float64.
-
-    ``2 atan2(|u - v|, |u + v|)`` of the normalised vectors, which keeps its accuracy
-    near 0 where the arc cosine loses it. A zero prediction is 90 degrees off.
+def angular_error(pred: Array, gt: Array, formula: str = 'atan2') -> Array:
+    """Angle between vectors in degrees, float64. A zero prediction is 90 degrees off.
 
     Args:
         pred (Array): ``(N, 3)``, any length.
         gt (Array): ``(N, 3)``, not zero.
+        formula (str): ``'atan2'``: ``2 atan2(|u - v|, |u + v|)`` of the normalised vectors
+            (ATRC, InvPT), which keeps its accuracy near 0. ``'arccos'`` of the clipped dot
+            product (ASTMT, MTAN). In float64 they agree to 1e-5 degrees.
 
     Example:
         >>> angular_error(np.array([[0.0, 2, 0]]), np.array([[1.0, 0, 0]])).round(6)
@@ -34,6 +37,8 @@ def angular_error(pred: Array, gt: Array) -> Array:
     length = np.linalg.norm(pred, axis=-1, keepdims=True)
     u = np.divide(pred, length, out=np.zeros_like(pred), where=length > 0)
     v = gt / np.linalg.norm(gt, axis=-1, keepdims=True)
+    if formula == 'arccos':
+        return np.degrees(np.arccos(np.clip((u * v).sum(axis=-1), -1, 1)))
     return np.degrees(
         2 * np.arctan2(np.linalg.norm(u - v, axis=-1), np.linalg.norm(u + v, axis=-1))
     )
@@ -43,13 +48,26 @@ def angular_error(pred: Array, gt: Array) -> Array:
 class NormalMetric(DenseMetric):
     """Angular error of surface normals in degrees, pooled over the pixels of all pictures.
 
-    ``mean``, ``median``, ``rmse`` and the shares of pixels below each threshold
-    (strict). The median comes from a histogram with bins of 0.01 degrees and is the
-    middle of its bin, so exact to 0.005 degrees.
+    ``mean``, ``median``, ``rmse`` and the shares of pixels below each threshold (strict).
+    Predictions of any length are scored by their direction; a zero vector is 90 degrees
+    off. Pictures without a valid pixel contribute nothing.
 
     Args:
         thresholds (Sequence[float]): Degrees.
+        formula (str): ``'atan2'`` or ``'arccos'``, see :func:`angular_error`.
+        median (str): ``'histogram'``: bins of 0.01 degrees, exact to 0.005.
+            ``'float16'``: the exact median of the angles rounded to float16, whose steps
+            are finer than the bins below 16 degrees and 0.06 degrees from 64 on.
+        quantize (str | None): ``'uint8'``: predictions are first truncated to 8 bits and
+            read back, as codes do that score files (ASTMT, MTI-Net); errors of the order
+            of 0.1 degree, and a zero vector becomes the direction (-1, -1, -1).
+        valid_rule (str): ``'norm'``: pixels whose true vector is not zero. ``'sum'``: whose
+            components do not sum to zero, the mask of MTAN's lineage, which also drops
+            known vectors whose components cancel.
         task, prefix: As in :class:`DenseMetric`.
+
+    Raises:
+        ValueError: If an option is unknown.
     """
 
     default_task = dict(type='Normal')
@@ -57,12 +75,22 @@ class NormalMetric(DenseMetric):
     def __init__(
         self,
         thresholds: Sequence[float] = (11.25, 22.5, 30.0),
+        formula: str = 'atan2',
+        median: str = 'histogram',
+        quantize: str | None = None,
+        valid_rule: str = 'norm',
         task: BaseTask | Mapping[str, Any] | None = None,
         prefix: str | None = None,
         collect_device: str = 'cpu',
     ) -> None:
         super().__init__(task, prefix, collect_device)
+        require_choice('NormalMetric.formula', formula, ['atan2', 'arccos'])
+        require_choice('NormalMetric.median', median, ['histogram', 'float16'])
+        require_choice('NormalMetric.quantize', quantize, [None, 'uint8'])
+        require_choice('NormalMetric.valid_rule', valid_rule, ['norm', 'sum'])
         self.thresholds = tuple(thresholds)
+        self.formula, self.median = formula, median
+        self.quantize, self.valid_rule = quantize, valid_rule
         shares = [f'{t:g}' for t in self.thresholds]
         self.higher_is_better = dict(
             dict(mean=False, median=False, rmse=False), **dict.fromkeys(shares, True)
@@ -72,24 +100,47 @@ class NormalMetric(DenseMetric):
 
     @property
     def protocol(self) -> str:
-        return 'pooled over pixels'
+        # The two formulas agree to 1e-5 degrees and the medians to their rounding: neither
+        # makes another protocol.
+        parts = ['pooled over pixels']
+        if self.quantize:
+            parts.append('predictions truncated to 8 bit')
+        parts.append(f'gt {self.valid_rule} not 0')
+        return ', '.join(parts)
+
+    def valid(self, gt: Array) -> Array:
+        known = self.task.valid(gt) & np.isfinite(gt).all(axis=-1)
+        return known & (gt.sum(axis=-1) != 0) if self.valid_rule == 'sum' else known
 
     def update(self, pred: Array, gt: Array, valid: Array) -> Counters:
-        error = angular_error(pred[valid], gt[valid])
-        bins = np.minimum(error * BINS_PER_DEGREE, 180 * BINS_PER_DEGREE - 1).astype(np.int64)
+        known = pred[valid]
+        if self.quantize:
+            known = uint8_to_normals(normals_to_uint8(known))
+        error = angular_error(known, gt[valid], self.formula)
         return dict(
             sums=np.asarray([error.sum(), (error**2).sum()]),
             below=np.asarray([(error < t).sum() for t in self.thresholds]),
-            histogram=np.bincount(bins, minlength=180 * BINS_PER_DEGREE),
+            histogram=self._histogram(error),
         )
 
+    def _histogram(self, error: Array) -> Array:
+        if self.median == 'float16':
+            bits = error.astype(np.float16).view(np.uint16).astype(np.int64)
+            return np.bincount(bits, minlength=_FLOAT16_BINS)
+        bins = np.minimum(error * BINS_PER_DEGREE, 180 * BINS_PER_DEGREE - 1).astype(np.int64)
+        return np.bincount(bins, minlength=180 * BINS_PER_DEGREE)
+
+    def _median(self, histogram: Array, count: int) -> float:
+        """The mean of the two middle angles, which are one for an odd count."""
+        ranks = np.asarray([(count + 1) // 2, count // 2 + 1])
+        middle = np.searchsorted(np.cumsum(histogram), ranks)
+        if self.median == 'float16':
+            return float(middle.astype(np.uint16).view(np.float16).astype(np.float64).mean())
+        return float((middle + 0.5).mean() / BINS_PER_DEGREE)
+
     def compute(self, counters: Counters) -> dict[str, float]:
-        histogram = counters['histogram']
-        count = int(histogram.sum())
-        median = np.nan
-        if count:
-            middle = int(np.searchsorted(np.cumsum(histogram), (count + 1) // 2))
-            median = (middle + 0.5) / BINS_PER_DEGREE
+        count = int(counters['histogram'].sum())
+        median = self._median(counters['histogram'], count) if count else np.nan
         total, squares = counters['sums']
         values = dict(mean=ratio(total, count), median=median, rmse=np.sqrt(ratio(squares, count)))
         for threshold, below in zip(self.thresholds, counters['below']):

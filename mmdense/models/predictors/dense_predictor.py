@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmdense.registry import BALANCERS, MODELS
 from mmdense.structures import DenseDataSample, DenseFeatures
 from mmdense.structures.ground_truth import collate_gt
-from mmdense.tasks import build_tasks
+from mmdense.tasks import BaseTask, build_tasks
 from mmdense.utils import suggest
 
 
@@ -41,6 +41,10 @@ class DensePredictor(BaseModel):
             ``DenseDataPreprocessor`` with its defaults.
         test_cfg (dict | None): ``resize`` (bool): whether predictions are brought to
             ``ori_shape``, the size of the picture on disk. Defaults to True.
+            ``resized`` (str): what is resized. ``'activations'`` (ATRC, InvPT; the
+            default): predictions bilinearly, then they are decoded. ``'maps'`` (MTI-Net):
+            predictions are decoded at the size of the input; the maps are resized, labels
+            by nearest, all others bilinearly (normals are not re-normalised).
         init_cfg (dict | None): Initialisation config of mmengine.
 
     Shape:
@@ -49,7 +53,7 @@ class DensePredictor(BaseModel):
 
     Raises:
         KeyError: If ``heads`` and ``tasks`` name different tasks.
-        ValueError: If ``test_cfg`` has an unknown key.
+        ValueError: If ``test_cfg`` has an unknown key or value.
     """
 
     def __init__(
@@ -71,11 +75,16 @@ class DensePredictor(BaseModel):
         )
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         self.tasks = built_tasks
-        self.test_cfg = dict(resize=True)
+        self.test_cfg: dict[str, Any] = dict(resize=True, resized='activations')
         for key, value in (test_cfg or {}).items():
             if key not in self.test_cfg:
                 raise ValueError(f"model.test_cfg['{key}']: {suggest(key, self.test_cfg)}")
             self.test_cfg[key] = value
+        if self.test_cfg['resized'] not in ('activations', 'maps'):
+            raise ValueError(
+                f"model.test_cfg['resized'] is {self.test_cfg['resized']!r}; choose "
+                "'activations' or 'maps'."
+            )
         self.backbone = MODELS.build(backbone)
         necks = [neck] if isinstance(neck, Mapping) else (neck or [])
         self.neck = nn.ModuleList(MODELS.build(cfg) for cfg in necks)
@@ -219,20 +228,21 @@ class DensePredictor(BaseModel):
         for key, pred in maps.items():
             task = self.tasks[key]
             for index, sample in enumerate(data_samples):
-                restored = self._restore(pred[index : index + 1], sample)
-                sample.set_pred(task, task.decode(restored)[0])
+                sample.set_pred(task, self._finish(task, pred[index : index + 1], sample)[0])
         return data_samples
 
-    def _restore(self, pred: Tensor, sample: DenseDataSample) -> Tensor:
-        """Undo the preprocessor's padding and the pipeline's resize for one picture."""
+    def _finish(self, task: BaseTask, pred: Tensor, sample: DenseDataSample) -> Tensor:
+        """The map ``(1, D, H, W)`` of one picture: padding cut, decoded, at its native size."""
         meta = sample.metainfo
         left, right, top, bottom = meta.get('padding_size', (0, 0, 0, 0))
         height, width = pred.shape[-2:]
         pred = pred[..., top : height - bottom, left : width - right]
         size = tuple(meta.get('ori_shape', pred.shape[-2:])[:2])
         if not self.test_cfg['resize'] or tuple(pred.shape[-2:]) == size:
-            return pred
-        return F.interpolate(pred.float(), size=size, mode='bilinear', align_corners=False)
+            return task.decode(pred)
+        if self.test_cfg['resized'] == 'maps':
+            return _resize_map(task.decode(pred), size)
+        return task.decode(_resize_bilinear(pred, size))
 
     @torch.no_grad()
     def explain(self, inputs: Tensor) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
@@ -251,6 +261,19 @@ class DensePredictor(BaseModel):
             if maps := head.explain(feats):
                 found[key] = maps
         return found
+
+
+def _resize_bilinear(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    return F.interpolate(maps.float(), size=size, mode='bilinear', align_corners=False)
+
+
+def _resize_map(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Resize decoded maps ``(B, D, H, W)``: labels by nearest, all others bilinearly."""
+    if maps.is_floating_point():
+        return _resize_bilinear(maps, size)
+    # float32 holds every label; interpolate knows no integers but uint8.
+    resized = F.interpolate(maps.float(), size=size, mode='nearest-exact')
+    return resized.to(maps.dtype)
 
 
 def _size_of(inputs: Tensor) -> tuple[int, int]:

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mmdense.models.predictors import DensePredictor
+from mmdense.models.predictors.dense_predictor import _resize_map
 from mmdense.registry import BALANCERS, MODELS
 from mmdense.structures import DenseDataSample
 from mmdense.utils import ShapeError
@@ -161,7 +162,44 @@ def test_prediction_of_a_padded_picture_is_cut_where_the_picture_was():
     ).eval()
     ramp = torch.arange(24 * 32.0).reshape(1, 1, 24, 32)
     sample = DenseDataSample(metainfo=dict(ori_shape=(16, 24), padding_size=(4, 4, 4, 4)))
-    assert torch.equal(model._restore(ramp, sample), ramp[..., 4:20, 4:28])
+    found = model._finish(model.tasks['depth'], ramp, sample)
+    assert torch.equal(found, ramp[..., 4:20, 4:28].clamp(1e-3, 10))
+
+
+def test_maps_are_resized_after_decoding_or_activations_before():
+    preds = dict(
+        semseg=torch.tensor([[[[3.0, 0.0]], [[1.0, 2.5]], *[[[0.0, 0.0]]] * 3]]),
+        saliency=torch.tensor([[[[-4.0, 1.0]]]]),
+        normal=torch.tensor([[[[1.0, 0.0]], [[0.0, 0.0]], [[0.0, 1.0]]]]),
+    )
+    tasks = {key: TASKS[key] for key in preds}
+    sample = DenseDataSample(metainfo=dict(ori_shape=(1, 4)))
+    found = {}
+    for resized in ('activations', 'maps'):
+        model = make_model(tasks=tasks, test_cfg=dict(resized=resized))
+        found[resized] = {
+            key: model._finish(model.tasks[key], pred, sample)[0] for key, pred in preds.items()
+        }
+    # Positions 0.25 and 0.75 between the two pixels.
+    at = torch.tensor([0, 0.25, 0.75, 1])
+    early, late = found['activations'], found['maps']
+    assert torch.allclose(early['saliency'][0, 0], (-4 + 5 * at).sigmoid())
+    ends = torch.tensor([-4.0, 1.0]).sigmoid()
+    assert torch.allclose(late['saliency'][0, 0], ends[0] + (ends[1] - ends[0]) * at)
+    # 3 - 3 x against 1 + 1.5 x cross at x = 0.44; a map of labels is cut in the middle.
+    assert early['semseg'][0, 0].tolist() == late['semseg'][0, 0].tolist() == [0, 0, 1, 1]
+    assert late['semseg'].dtype == torch.int64
+    assert torch.allclose(early['normal'].norm(dim=0), torch.ones(1, 4))
+    assert torch.allclose(late['normal'][0, 0], 1 - at)
+    with pytest.raises(ValueError, match="'logits'; choose 'activations' or 'maps'"):
+        make_model(test_cfg=dict(resized='logits'))
+
+
+def test_resized_label_maps_hold_no_label_between_two():
+    labels = torch.randint(0, 5, (1, 1, 7, 9))
+    resized = _resize_map(labels, (20, 31))
+    rows, cols = ((2 * torch.arange(n) + 1) * m // (2 * n) for n, m in ((20, 7), (31, 9)))
+    assert torch.equal(resized, labels[:, :, rows][..., cols])
 
 
 def test_alias_names_a_head():

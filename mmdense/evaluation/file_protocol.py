@@ -1,0 +1,51 @@
+"""What a prediction becomes when published evaluation codes write it to disk and read it back.
+
+The ASTMT lineage (ASTMT, MTI-Net, InvPT's saved maps) scores 8-bit files rather than the
+network's floats. These functions are that round trip, without the files.
+
+Truncating what was read from a file in float64 gives the file's levels back.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def probability_to_uint8(probability: Array) -> Array:
+    """Grey levels of probabilities in [0, 1]: 255 p, truncated.
+
+    Example:
+        >>> probability_to_uint8(np.array([0.0, 0.5, 0.999, 1.0])).tolist()
+        [0, 127, 254, 255]
+    """
+    return np.clip(probability * probability.dtype.type(255), 0, 255).astype(np.uint8)
+
+
+def uint8_to_probability(levels: Array) -> Array:
+    """Probabilities of grey levels, float64."""
+    return levels / np.float64(255)
+
+
+def normals_to_uint8(normals: Array) -> Array:
+    """Colours of vectors with components in [-1, 1]: 255 (n + 1) / 2, truncated.
+
+    Example:
+        >>> normals_to_uint8(np.array([[0.0, -1.0, 1.0]])).tolist()
+        [[127, 0, 255]]
+    """
+    kind = normals.dtype.type
+    # The step is below the resolution of float32; in float64 it undoes the rounding of
+    # 2 v / 255 - 1, which would lose a level for some v.
+    scaled = (normals + kind(1)) * kind(127.5) + kind(1e-9)
+    return np.clip(scaled, 0, 255).astype(np.uint8)
+
+
+def uint8_to_normals(colours: Array) -> Array:
+    """Vectors of colours, ``2 v / 255 - 1``, float64, of the length that truncation left.
+
+    No colour stands for zero: a zero vector, written as 127, comes back as the direction
+    (-1, -1, -1).
+    """
+    return colours * np.float64(2 / 255) - 1
