@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from mmengine import fileio
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -26,30 +27,41 @@ class StepTime:
 
     Args:
         step (str): ``'decode <task>'``, a transform's name, ``'collate'``, ...
-        milliseconds (float): Mean per picture.
-        share (float): Of the sum of all steps.
+        cpu_ms (float): Mean processor time per picture, milliseconds. What other programs do
+            hardly changes it, and waiting for a disk is not in it.
+        wall_ms (float): The same by the clock on the wall.
+        share (float): Of the processor time of all steps.
     """
 
     step: str
-    milliseconds: float
+    cpu_ms: float
+    wall_ms: float
     share: float
+
+
+#: Seconds ``(2,)`` of the processor and of the clock on the wall.
+Times = np.ndarray
+
+
+def _now() -> Times:
+    return np.array([time.thread_time(), time.perf_counter()])
 
 
 class _Clock:
     """Seconds by step, over all pictures."""
 
     def __init__(self) -> None:
-        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.seconds: defaultdict[str, Times] = defaultdict(lambda: np.zeros(2))
 
     def timed(self, step: str, call: Callable[..., Any]) -> Callable[..., Any]:
         """``call``, with its time added to ``step``."""
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            start = time.perf_counter()
+            start = _now()
             try:
                 return call(*args, **kwargs)
             finally:
-                self.seconds[step] += time.perf_counter() - start
+                self.seconds[step] += _now() - start
 
         return run
 
@@ -93,15 +105,20 @@ def profile_loader(
     clock = _Clock()
     _load(dataset, order, batch_size or loader.batch_size, clock)
     reading = _reading_times(dataset, alone, order)
-    rows = _reading_rows(clock.seconds.pop('read'), clock.seconds.pop('file', 0.0), reading)
-    rows['check'] = clock.seconds.pop('read and check') - sum(rows.values())
-    total = clock.seconds.pop('sample')
-    collate = clock.seconds.pop('collate')
-    rows.update(clock.seconds)
+    seconds = clock.seconds
+    read, checked, total, collate = map(
+        seconds.pop, ('read', 'read and check', 'sample', 'collate')
+    )
+    rows = _reading_rows(read, seconds.pop('file', np.zeros(2)), reading)
+    rows['check'] = checked - read
+    rows.update(seconds)
     rows['other'] = total - sum(rows.values())
     rows['collate'] = collate
-    whole = sum(rows.values())
-    return [StepTime(step, 1000 * s / pictures, s / whole) for step, s in rows.items()]
+    whole = sum(cpu for cpu, _ in rows.values())
+    return [
+        StepTime(step, 1000 * cpu / pictures, 1000 * wall / pictures, cpu / whole)
+        for step, (cpu, wall) in rows.items()
+    ]
 
 
 def _load(
@@ -135,12 +152,12 @@ def _load(
 
 def _reading_times(
     dataset: BaseDenseDataset, alone: Mapping[str, BaseDenseDataset], order: list[SeededIndex]
-) -> dict[str, float]:
+) -> dict[str, Times]:
     """Seconds in ``read_sample``, without file access: '' for all tasks, keys for one alone.
 
     Picture by picture in turns, so that what else the machine does falls on all alike.
     """
-    found: dict[str, float] = {}
+    found: dict[str, Times] = {}
     clocks = {key: _Clock() for key in ('', *alone)}
     for index in order:
         for key, clock in clocks.items():
@@ -153,22 +170,22 @@ def _reading_times(
     return found
 
 
-def _reading_rows(read: float, file: float, times: Mapping[str, float]) -> dict[str, float]:
+def _reading_rows(read: Times, file: Times, times: Mapping[str, Times]) -> dict[str, Times]:
     """Seconds of file access, of decoding the picture, and of decoding each task.
 
     Reading with one task takes p + t_k, with all of them p + sum t_k.
 
     Args:
-        read (float): Seconds in ``read_sample`` of the run that is reported.
-        file (float): Those of them in file access.
+        read (Times): Seconds in ``read_sample`` of the run that is reported.
+        file (Times): Those of them in file access.
         times (Mapping): As :func:`_reading_times` returns them; they give the proportions.
     """
     rows = dict(file=file)
     alone = {key: seconds for key, seconds in times.items() if key}
     if len(alone) < 2:
         return {**rows, 'decode picture and ' + ''.join(alone): read - file}
-    picture = max((sum(alone.values()) - times['']) / (len(alone) - 1), 0.0)
-    parts = {'picture': picture, **{key: max(t - picture, 0) for key, t in alone.items()}}
+    picture = np.maximum((sum(alone.values()) - times['']) / (len(alone) - 1), 0)
+    parts = {'picture': picture, **{key: np.maximum(t - picture, 0) for key, t in alone.items()}}
     scale = (read - file) / sum(parts.values())
     return {**rows, **{f'decode {key}': t * scale for key, t in parts.items()}}
 

@@ -58,10 +58,13 @@ def layout_config(root: Path, pipeline: str, size: tuple[int, int], batch_size: 
 
 def table(steps: list[StepTime], rows: list[Row]) -> str:
     """The measurements as people read them."""
-    whole = sum(step.milliseconds for step in steps)
-    lines = [['step', 'ms per picture', 'share']]
-    lines += [[s.step, f'{s.milliseconds:.2f}', f'{100 * s.share:.0f} %'] for s in steps]
-    lines.append(['sum', f'{whole:.2f}', f'{1000 / whole:.1f} pictures/s'])
+    cpu, wall = sum(step.cpu_ms for step in steps), sum(step.wall_ms for step in steps)
+    lines = [['ms per picture', 'CPU', 'share', 'wall']]
+    lines += [
+        [s.step, f'{s.cpu_ms:.2f}', f'{100 * s.share:.0f} %', f'{s.wall_ms:.2f}'] for s in steps
+    ]
+    lines.append(['sum', f'{cpu:.2f}', '', f'{wall:.2f}'])
+    lines.append(['pictures/s and core', f'{1000 / cpu:.1f}', '', f'{1000 / wall:.1f}'])
     speeds = [['loader', 'pictures/s', 'note']]
     for row in rows:
         rate = '-' if row.images_per_second is None else f'{row.images_per_second:.1f}'
