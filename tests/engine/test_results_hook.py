@@ -47,7 +47,7 @@ REFERENCE = dict(
         'depth/rmse': dict(
             value=1.0,
             higher_is_better=False,
-            protocol=DepthMetric().protocol,
+            protocol=DepthMetric(min_depth=1e-3, max_depth=10.0).protocol,
         )
     },
 )

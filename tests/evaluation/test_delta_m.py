@@ -90,7 +90,7 @@ def test_missing_references_are_named_and_missing_numbers_stay_nan():
     assert math.isnan(delta_m({'depth/rmse': math.nan}, {'depth/rmse': 1.0}, UP))
 
 
-POOLED = DepthMetric().protocol
+POOLED = DepthMetric(min_depth=1e-3, max_depth=10.0).protocol
 CONTENT = dict(
     name='single-task x',
     source='made up',
