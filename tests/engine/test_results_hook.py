@@ -72,7 +72,9 @@ def runner(tmp_path, reference=REFERENCE, seed=5):
                 delta_m=dict(reference=reference),
             ),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.25)),
-            default_hooks=dict(logger=None, checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)),
+            default_hooks=dict(
+                logger=None, checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)
+            ),
             custom_hooks=[dict(type='ResultsHook')], log_level='ERROR',
         )
     )  # fmt: skip
