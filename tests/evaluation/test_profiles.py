@@ -161,6 +161,17 @@ def test_two_metrics_of_one_task_describe_their_own_numbers():
     assert 'thresholds' in details['saliency/maxF']['protocol']
 
 
+def test_headline_of_other_metrics_is_their_first_number():
+    metrics = dict(saliency=[dict(type='EdgeLossMetric')], depth=[dict(type='DepthMetric')])
+    config = {key: TASKS[key] for key in metrics}
+    evaluator = MultiTaskEvaluator(tasks=config, metrics=metrics)
+    maps = dict(saliency=saliency((4, 4)), depth=np.ones((4, 4), np.float32))
+    evaluator.process([sample(build_tasks(config), maps)])
+    evaluator.evaluate(1)
+    expected = dict(saliency='saliency/loss', depth='depth/rmse')
+    assert evaluator.report['headlines'] == expected
+
+
 def test_changing_a_chosen_profile_leaves_the_table_alone():
     chosen = choose_profile('atrc', 'nyud', ['depth'])
     chosen['depth'].metrics[0]['clamp'] = 5
