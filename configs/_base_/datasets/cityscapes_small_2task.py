@@ -1,0 +1,42 @@
+# Cityscapes in the small preprocessing, two tasks, 2975 / 500 pictures of 128x256: transforms
+# and scores of LibMTL.
+_base_ = ['../pipelines/libmtl.py', '../tasks/cityscapes_2task_small.py']
+
+dataset_type = 'CityscapesSmallDataset'
+data_root = 'data/cityscapes_small'
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        tasks=_base_.tasks,
+        data_root=data_root,
+        split='train',
+        pipeline=_base_.cityscapes_train_pipeline))
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        tasks=_base_.tasks,
+        data_root=data_root,
+        split='val',
+        test_mode=True,
+        pipeline=_base_.cityscapes_test_pipeline))
+test_dataloader = val_dataloader
+val_evaluator = dict(
+    type='MultiTaskEvaluator',
+    tasks=_base_.tasks,
+    profile='libmtl',
+    data='cityscapes',
+    metrics=None)
+test_evaluator = val_evaluator
+visualizer = dict(
+    type='DenseLocalVisualizer',
+    tasks=_base_.tasks,
+    vis_backends=[dict(type='LocalVisBackend')])

@@ -1,0 +1,16 @@
+_base_ = [
+    '../_base_/datasets/taskonomy_5task.py', '../_base_/models/conv_multitask_imagenet.py',
+    '../_base_/schedules/adamw_40k.py', '../_base_/default_runtime.py'
+]
+
+model = dict(
+    tasks=_base_.tasks,
+    heads=dict(
+        semseg=_base_.head,
+        depth=_base_.head,
+        normal=_base_.head,
+        keypoints2d=_base_.head,
+        edge_texture=_base_.head),
+    balancer=dict(type='FixedWeights', weights=_base_.task_weights),
+    # Scored at the size of the network, as in the papers.
+    test_cfg=dict(resize=False))
