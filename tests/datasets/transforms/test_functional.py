@@ -63,6 +63,26 @@ def test_linear_depth_is_bilinear_where_all_is_known():
     assert resize_gt(Depth(), depth, (1, 4), 'linear')[0].tolist() == [1.0, 1.5, 2.5, 3.0]
 
 
+@settings(max_examples=60, deadline=None)
+@given(sides, sides, sides, sides, st.integers(0, 999))
+def test_depth_is_never_interpolated_across_unknown_pixels(h, w, new_h, new_w, seed):
+    """Known output lies between the known pixels around it, and is known where nearest is."""
+    rng = np.random.default_rng(seed)
+    depth = rng.uniform(1, 9, (h, w)).astype(np.float32)
+    depth[rng.random((h, w)) < 0.5] = 0
+    out = resize_gt(Depth(), depth, (new_h, new_w), 'linear')
+    if (h, w) == (new_h, new_w):
+        return
+    assert np.array_equal(out > 0, resize_nearest(depth, (new_h, new_w)) > 0)
+    for row, col in zip(*np.nonzero(out)):
+        y, x = (row + 0.5) * h / new_h - 0.5, (col + 0.5) * w / new_w - 0.5
+        rows = np.clip([np.floor(y), np.ceil(y)], 0, h - 1).astype(int)
+        cols = np.clip([np.floor(x), np.ceil(x)], 0, w - 1).astype(int)
+        around = depth[np.ix_(rows, cols)]
+        around = around[around > 0]
+        assert around.min() - 1e-4 <= out[row, col] <= around.max() + 1e-4
+
+
 def test_infinite_depth_does_not_leak():
     depth = np.array([[1.0, np.inf, 3.0]], np.float32)
     out = resize_gt(Depth(), depth, (1, 6), 'linear')
