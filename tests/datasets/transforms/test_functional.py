@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -94,6 +95,29 @@ def test_linear_normals_have_unit_length():
     out = resize_gt(Normal(), normal, (1, 4), 'linear')
     assert np.allclose(np.linalg.norm(out, axis=-1), 1)
     assert np.allclose(out[0, 1], np.array([0.75, 0.25, 0]) / np.hypot(0.75, 0.25))
+
+
+@pytest.mark.parametrize('size', [(15, 17), (7, 6), (20, 24)])
+def test_cubic_normals_are_cubic_where_all_it_weighs_is_known_and_linear_elsewhere(size):
+    rng = np.random.default_rng(1)
+    normal = rng.normal(size=(12, 14, 3)).astype(np.float32)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    normal[4:6, 7:9] = 0
+    out = resize_gt(Normal(), normal, size, 'cubic')
+    cubic = cv2.resize(normal, size[::-1], interpolation=cv2.INTER_CUBIC)
+    cubic /= np.linalg.norm(cubic, axis=-1, keepdims=True)
+    linear = resize_gt(Normal(), normal, size, 'linear')
+    known = normal.any(axis=-1)
+    seen = {True: 0, False: 0}
+    for row, col in np.ndindex(size):
+        y, x = (np.array([row, col]) + 0.5) * known.shape / size - 0.5
+        rows = np.clip(np.arange(4) + int(np.floor(y)) - 1, 0, 11)
+        cols = np.clip(np.arange(4) + int(np.floor(x)) - 1, 0, 13)
+        all_known = bool(known[np.ix_(rows, cols)].all())
+        expected = cubic if all_known else linear
+        assert np.allclose(out[row, col], expected[row, col], atol=1e-5)
+        seen[all_known] += not np.allclose(cubic[row, col], linear[row, col], atol=1e-3)
+    assert seen[True] > 10 and seen[False] > 5
 
 
 def test_labels_are_moved_by_nearest_even_if_linear_is_asked():
