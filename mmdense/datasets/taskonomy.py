@@ -298,6 +298,7 @@ class TaskonomyDataset(BaseDenseDataset):
         sample: dict[str, Any] = dict(
             img=read_image(picture, self.backend_args),
             gt={},
+            gt_paths=paths,
             img_path=picture,
             sample_id=info['sample_id'],
         )

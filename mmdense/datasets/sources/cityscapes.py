@@ -83,8 +83,13 @@ class CityscapesSource:
     ) -> None:
         self.root = Path(root)
         self.size = size
+        self.num_classes = num_classes
         self.table = label_table(num_classes)
         self.pictures = {split: list_pictures(self.root, split) for split in splits}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(size=list(self.size), num_classes=self.num_classes)
 
     def ids(self) -> Mapping[str, Sequence[str]]:
         return self.pictures

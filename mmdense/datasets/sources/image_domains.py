@@ -13,7 +13,7 @@ from ..rooms.camera import back_project, pixel_rays
 
 Array = np.ndarray
 
-#: Curvature, in 1/m, that fills the range of the 8-bit encoding.
+#: Curvature, in 1/m, that becomes 1.
 MAX_CURVATURE = 20.0
 
 
@@ -34,16 +34,16 @@ def texture_keypoints(image: Array) -> Array:
 
 
 def reshading(normals: Array, intrinsics: Array) -> Array:
-    """Lambert shading ``(H, W)`` uint8 by a light at the camera."""
+    """Lambert shading ``(H, W)`` float32 in [0, 1] by a light at the camera."""
     x, y = pixel_rays(intrinsics, normals.shape[:2])
     # From the surface to the camera: against the ray (x, y, -1).
     toward = normals[..., 2] - normals[..., 0] * x - normals[..., 1] * y[:, None]
     cosine = toward / np.sqrt(1 + x**2 + y[:, None] ** 2)
-    return np.rint(255 * np.clip(cosine, 0, 1)).astype(np.uint8)
+    return np.clip(cosine, 0, 1)
 
 
 def curvature(normals: Array, depth: Array, intrinsics: Array, edges: Array) -> Array:
-    """Principal curvatures ``(H, W, 3)`` uint8: the larger and the smaller, 127 is flat.
+    """Principal curvatures ``(H, W, 2)`` in [-1, 1], the larger and the smaller; 0 is flat.
 
     Args:
         normals (Array): ``(H, W, 3)`` unit vectors.
@@ -66,6 +66,4 @@ def curvature(normals: Array, depth: Array, intrinsics: Array, edges: Array) -> 
     spread = np.sqrt(np.maximum(mean**2 - gauss, 0))
     curved = np.stack([mean + spread, mean - spread], axis=-1)
     curved[cv2.dilate(edges, np.ones((5, 5), np.uint8)) > 0] = 0
-    stored = np.zeros((*depth.shape, 3), np.uint8)
-    stored[..., :2] = np.rint(127 + 127 * np.clip(curved / MAX_CURVATURE, -1, 1))
-    return stored
+    return np.clip(curved / MAX_CURVATURE, -1, 1).astype(np.float32)

@@ -103,3 +103,12 @@ class MatFile:
             return np.asarray(self._file[name][at]).T
         except (OSError, IndexError, ValueError) as error:
             raise self._damaged(error) from error
+
+    def strings(self, name: str) -> list[str]:
+        """A cell array of strings."""
+        self._require(name)
+        if not self.is_hdf5:
+            return [str(cell.item()) for cell in self.array(name).ravel() if cell.size]
+        # Cells are references to arrays of character codes.
+        cells = np.asarray(self._file[name]).ravel()
+        return [''.join(map(chr, np.asarray(self._file[cell]).ravel())) for cell in cells]

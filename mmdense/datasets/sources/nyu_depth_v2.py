@@ -83,6 +83,7 @@ class NYUDepthV2Source:
             raise ValueError(f'NYUDepthV2Source: num_classes is {num_classes}; choose 40 or 13.')
         self.frames = MatFile(labeled, 'nyu_depth_v2_labeled.mat')
         self.size = size
+        self.num_classes = num_classes
         self.normals = None if normals is None else Path(normals)
         self.tasks = tuple(tasks)
         count = self.frames.shape('images')[-1]
@@ -97,6 +98,14 @@ class NYUDepthV2Source:
                 f"NYU Depth V2: the folder of normals '{self.normals}' does not exist; leave it "
                 'out to have normals computed from the depth.'
             )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return dict(
+            size=None if self.size is None else list(self.size),
+            num_classes=self.num_classes,
+            normals='from depth' if self.normals is None else 'given',
+        )
 
     def ids(self) -> Mapping[str, Sequence[str]]:
         return {

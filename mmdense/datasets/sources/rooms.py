@@ -11,6 +11,7 @@ from mmdense.utils import suggest
 
 from ..pascal_context import PASCAL_CLASSES
 from ..pascal_parts import PERSON
+from ..rooms.cache import renderer_digest
 from ..rooms.constants import FOCAL
 from ..rooms.render import RoomSample, render_room
 from ..writers.pascal_context import PART_NAMES, AnnotatedObject
@@ -59,8 +60,19 @@ class RoomsSource:
 
     @property
     def tasks(self) -> Sequence[str]:
-        extra = {'cityscapes': ('camera',), 'taskonomy': _ROOM_DOMAINS}
-        return (*_TASKS[self.layout], *extra.get(self.layout, ()))
+        # The camera is no task, but a file that every picture has.
+        return (*_TASKS[self.layout], *(('camera',) if self.layout == 'cityscapes' else ()))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        # Pictures of two versions of the renderer do not belong together.
+        return dict(
+            layout=self.layout,
+            sizes=[list(size) for size in self.sizes],
+            seed=self.seed,
+            num_classes=self.num_classes,
+            renderer=renderer_digest(),
+        )
 
     def ids(self) -> dict[str, list[str]]:
         return {split: [''] * count for split, count in self.counts.items()}
@@ -78,7 +90,7 @@ class RoomsSource:
         elif self.layout == 'cityscapes-small':
             gt['depth'] = inverse_depth(gt['depth'])
         elif self.layout == 'taskonomy':
-            sample['domains'] = image_domains(room)
+            gt.update(image_domains(room))
         return sample
 
     def _semseg(self, room: RoomSample) -> Array:
@@ -99,9 +111,11 @@ _TASKS = {
     'pascal': ('semseg', 'part', 'normal', 'saliency', 'boundary'),
     'cityscapes': ('semseg', 'depth'),
     'cityscapes-small': ('semseg', 'depth'),
-    'taskonomy': ('semseg', 'depth', 'normal'),
-}
-_ROOM_DOMAINS = ('edge_texture', 'keypoints2d', 'reshading', 'principal_curvature')
+    'taskonomy': (
+        'semseg', 'depth', 'normal', 'edge_texture', 'keypoints2d', 'reshading',
+        'principal_curvature',
+    ),
+}  # fmt: skip
 
 
 def people(room: RoomSample) -> Array:

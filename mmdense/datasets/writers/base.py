@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -76,7 +77,9 @@ class LayoutWriter(ABC):
             index (int): Number of the picture in its split.
             sample (Mapping): ``img`` RGB uint8 ``(H, W, 3)``; ``gt`` task key to array, of
                 any tasks (those the layout lacks are left out); ``sample_id``, else one is
-                made of split and index; and what the layout needs besides.
+                made of split and index; and what the layout needs besides. ``files``, by the
+                keys of :meth:`paths`: what is in the encoding of the layout already, a file
+                to copy or a function that returns the bytes.
 
         Returns:
             str: The id of the sample.
@@ -88,6 +91,8 @@ class LayoutWriter(ABC):
         self._check(name, sample)
         paths = self.paths(split, name)
         encoders = self.encoders(name, sample)
+        for key, made in sample.get('files', {}).items():
+            encoders[key] = made if callable(made) else partial(_copied, made)
         for key in sorted(encoders, key=lambda key: key == 'img'):
             self.put(paths[key], encoders[key])
         self.record(split, name)
@@ -116,18 +121,29 @@ class LayoutWriter(ABC):
 
     def _check(self, name: str, sample: Mapping[str, Any]) -> None:
         where = f'{type(self).__name__}: sample {name!r}'
+        if 'img' not in sample:
+            return
         image = sample['img']
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise DataError(
                 f'{where}: the picture is {image.dtype} {image.shape}, expected uint8 (H, W, 3), '
                 'RGB.'
             )
-        for key, value in sample['gt'].items():
+        for key, value in sample.get('gt', {}).items():
             if value.shape[:2] != image.shape[:2]:
                 raise DataError(
                     f"{where}: ground truth of task '{key}' is {value.shape[:2]} (H, W), the "
                     f'picture {image.shape[:2]}. Resize both together before writing.'
                 )
+
+
+def _copied(path: Path) -> bytes:
+    if not is_whole(path):
+        raise DataError(
+            f'{path}: is missing, empty or cut short. Copy or download it again; what was '
+            'converted so far is kept.'
+        )
+    return path.read_bytes()
 
 
 def class_ids(labels: Array, table: Sequence[int], unknown: int, layout: str) -> Array:

@@ -83,7 +83,7 @@ class CityscapesWriter(LayoutWriter):
         )
 
     def encoders(self, name: str, sample: Mapping[str, Any]) -> dict[str, Encoder]:
-        gt = sample['gt']
+        gt = sample.get('gt', {})
         found: dict[str, Encoder] = {'img': lambda: png_bytes(sample['img'])}
         if 'semseg' in gt:
             found['semseg'] = lambda: png_bytes(

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
-from mmengine.utils import ProgressBar
+from mmdense.utils import DataError
+from mmdense.utils.files import atomic_write_text
+from mmdense.utils.jobs import run_jobs
 
 from .base import LayoutWriter
+
+#: File at the root of a converted data set that says how it was made.
+STATE_FILE = 'conversion.json'
 
 
 class Source(Protocol):
     """Where pictures come from. Picklable: workers get a copy, and open files themselves."""
 
-    #: Tasks that every picture has; what a resumed conversion expects to find.
-    tasks: Sequence[str]
+    @property
+    def tasks(self) -> Sequence[str]:
+        """Tasks that every picture has; what a resumed conversion expects to find."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What decides the content of a picture, as JSON; a resumed conversion must agree."""
 
     def ids(self) -> Mapping[str, Sequence[str]]:
         """Split to the sample ids of its pictures, '' to have the writer make one."""
@@ -37,8 +45,6 @@ class Converted:
 
 
 _Job = tuple[str, int]
-# What a worker process works with, set once when it starts.
-_state: dict[str, Any] = {}
 
 
 def convert(source: Source, writer: LayoutWriter, workers: int = 0, show: bool = True) -> Converted:
@@ -54,8 +60,11 @@ def convert(source: Source, writer: LayoutWriter, workers: int = 0, show: bool =
         show (bool): Whether to draw a progress bar.
 
     Raises:
-        DataError: If a picture cannot be read or written; those before it stay.
+        DataError: If a picture cannot be read or written (those before it stay), or the
+            folder holds pictures of other settings.
     """
+    settings = dict(writer=type(writer).__name__, source=type(source).__name__, **source.settings)
+    _begin(writer.root, settings, writer.overwrite)
     jobs: list[_Job] = []
     names: list[tuple[str, str]] = []
     for split, ids in source.ids().items():
@@ -64,54 +73,69 @@ def convert(source: Source, writer: LayoutWriter, workers: int = 0, show: bool =
             names.append((split, name))
             if not writer.done(split, name, source.tasks):
                 jobs.append((split, index))
-    bar = ProgressBar(len(jobs), file=sys.stderr) if show and jobs else None
-    for _ in _run(source, writer, jobs, workers):
-        if bar is not None:
-            bar.update()
-    if bar is not None:
-        sys.stderr.write('\n')
+    for _ in run_jobs(_write, (source, writer), jobs, workers, show):
+        pass
     for split, name in names:
         writer.record(split, name)
     writer.finish()
+    _keep(writer.root, settings, finished=True)
     return Converted(len(jobs), len(names) - len(jobs))
 
 
-def _run(
-    source: Source, writer: LayoutWriter, jobs: Sequence[_Job], workers: int
-) -> Iterator[None]:
-    """Do the jobs; yields once for each that is done."""
-    if workers < 1 or len(jobs) < 2:
-        _start(source, writer)
-        for job in jobs:
-            _work(job)
-            yield
-        return
-    # Threads of OpenCV that are alive at a fork leave locks behind in the child.
-    cv2.setNumThreads(0)
-    waiting = iter(jobs)
-    with ProcessPoolExecutor(min(workers, len(jobs)), initializer=_start,
-                             initargs=(source, writer)) as pool:  # fmt: skip
-        # A few jobs ahead, not millions, and none after the first that fails.
-        running: set[Future[None]] = {
-            pool.submit(_work, job) for job in islice(waiting, 2 * workers)
-        }
-        try:
-            while running:
-                finished, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    future.result()
-                    running.update(pool.submit(_work, job) for job in islice(waiting, 1))
-                    yield
-        finally:
-            for future in running:
-                future.cancel()
-
-
-def _start(source: Source, writer: LayoutWriter) -> None:
-    cv2.setNumThreads(0)
-    _state.update(source=source, writer=writer)
-
-
-def _work(job: _Job) -> None:
+def _write(shared: tuple[Source, LayoutWriter], job: _Job) -> None:
+    source, writer = shared
     split, index = job
-    _state['writer'].write(split, index, _state['source'].read(split, index))
+    writer.write(split, index, source.read(split, index))
+
+
+def _begin(root: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
+    """Mark the folder as unfinished, unless it was made with other settings."""
+    before = read_state(root)
+    if before is None:
+        _keep(root, settings, finished=False)
+        return
+    old = before['settings']
+    changed = sorted(key for key in {*old, *settings} if old.get(key) != settings.get(key))
+    if changed and not overwrite:
+        was, now = ({key: one.get(key) for key in changed} for one in (old, settings))
+        raise DataError(
+            f"'{root}' holds a conversion with other settings: {was}, now {now}. Its pictures "
+            'would be mixed. Choose another --out, or add --overwrite to write everything anew.'
+        )
+    if before['replacing'] and not overwrite:
+        raise DataError(
+            f"'{root}' holds a conversion that was stopped while it replaced one of other "
+            'settings: its pictures are mixed. Add --overwrite again, or choose another --out.'
+        )
+    _keep(root, settings, finished=False, replacing=bool(changed) or before['replacing'])
+
+
+def _keep(root: Path, settings: Mapping[str, Any], finished: bool, replacing: bool = False) -> None:
+    content = dict(finished=finished, replacing=replacing, settings=settings)
+    atomic_write_text(root / STATE_FILE, json.dumps(content, indent=2) + '\n')
+
+
+def read_state(root: Path) -> dict[str, Any] | None:
+    """What :data:`STATE_FILE` says; None without one.
+
+    Returns:
+        dict | None: ``settings``; ``finished``, whether it reached its end; ``replacing``,
+        whether it began over pictures of other settings.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    path = root / STATE_FILE
+    try:
+        state = json.loads(path.read_text())
+        return {
+            'settings': dict(state['settings']),
+            'finished': bool(state['finished']),
+            'replacing': bool(state['replacing']),
+        }
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f'{path}: is damaged ({error}). Remove it if you know how the folder was made.'
+        ) from error

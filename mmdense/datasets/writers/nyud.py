@@ -62,7 +62,7 @@ class NYUDWriter(LayoutWriter):
         return {key: self.root / _FOLDERS[key] / f'{name}{extensions[key]}' for key in extensions}
 
     def encoders(self, name: str, sample: Mapping[str, Any]) -> dict[str, Encoder]:
-        as_png, gt = self.packaging == 'png', sample['gt']
+        as_png, gt = self.packaging == 'png', sample.get('gt', {})
         image = png_bytes if as_png else jpg_bytes
         found: dict[str, Encoder] = {'img': lambda: image(sample['img'])}
         if 'semseg' in gt:

@@ -42,7 +42,7 @@ class ArrayWriter(LayoutWriter):
         }
 
     def encoders(self, name: str, sample: Mapping[str, Any]) -> dict[str, Encoder]:
-        gt = sample['gt']
+        gt = sample.get('gt', {})
         makers = dict(semseg=self._labels, depth=_depth, normal=_floats)
         found: dict[str, Encoder] = {'img': lambda: npy_bytes(sample['img'] / np.float32(255))}
         for key in self.tasks:

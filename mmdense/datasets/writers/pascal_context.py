@@ -83,7 +83,7 @@ class PASCALContextWriter(LayoutWriter):
         )
 
     def encoders(self, name: str, sample: Mapping[str, Any]) -> dict[str, Encoder]:
-        gt, context = sample['gt'], sample.get('aux', {}).get('context')
+        gt, context = sample.get('gt', {}), sample.get('aux', {}).get('context')
         found: dict[str, Encoder] = {'img': lambda: jpg_bytes(sample['img'])}
         if 'semseg' in gt:
             found['semseg'] = lambda: png_bytes(gt['semseg'].astype(np.uint8))

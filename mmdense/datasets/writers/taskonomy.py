@@ -8,7 +8,8 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +20,20 @@ from mmdense.utils.files import atomic_write_text
 
 from ..reading import axis_signs
 from ..taskonomy import TASKONOMY_CLASSES
+from ..taskonomy_views import write_view_index
 from .base import Array, Encoder, LayoutWriter, class_ids
 from .encode import encode_normals, png_bytes
 
-#: Task key to its domain.
-DOMAINS = dict(img='rgb', depth='depth_zbuffer', normal='normal', semseg='segment_semantic')
+#: ``'img'`` and task keys to their domains.
+DOMAINS = dict(
+    img='rgb', depth='depth_zbuffer', normal='normal', semseg='segment_semantic',
+    edge_texture='edge_texture', edge_occlusion='edge_occlusion', keypoints2d='keypoints2d',
+    keypoints3d='keypoints3d', reshading='reshading', principal_curvature='principal_curvature',
+)  # fmt: skip
 #: What stands at the end of file names where it is not the name of the domain.
 SUFFIXES = {'segment_semantic': 'segmentsemantic'}
-#: Further domains that are written when a sample has them, to their bits per channel.
-EXTRA_DOMAINS = dict(
-    edge_texture=16, edge_occlusion=16, keypoints2d=16, keypoints3d=16, reshading=8,
-    principal_curvature=8,
-)  # fmt: skip
+#: Domains that hold a number in [0, 1] in 16 bit.
+_WIDE = ('edge_texture', 'edge_occlusion', 'keypoints2d', 'keypoints3d')
 #: Stored depth where the scan has no geometry.
 NO_GEOMETRY = 65535
 _NAME = re.compile(r'([^/]+)/(point_\d+_view_\d+)')
@@ -44,11 +47,11 @@ class TaskonomyWriter(LayoutWriter):
         <building>/<domain>/point_<p>_view_<v>_domain_<domain>.png
         splits/<prefix>_{train,val,test}.txt     one building per line
         splits/train_val_test_<prefix>.csv       id,train,val,test with a 1 in one column
-        index/<building>.txt                     one view per line
+        index/<building>.txt                     a view and its domains per line
 
     Reads ``semseg`` (17 classes), ``depth`` (metres, stored as 1/512 m, 65535 unknown),
-    ``normal``, and ``sample['domains']``: further domains to arrays, regression targets in
-    [0, 1] (16 bit) or uint8 maps (``reshading``, ``principal_curvature``). Sample ids are
+    ``normal``, ``edge_texture``, ``edge_occlusion``, ``keypoints2d``, ``keypoints3d``,
+    ``reshading`` (all in [0, 1]) and ``principal_curvature`` (in [-1, 1]). Sample ids are
     ``<building>/point_<p>_view_<v>``.
 
     Args:
@@ -59,7 +62,7 @@ class TaskonomyWriter(LayoutWriter):
         overwrite (bool): Whether files that exist are written anew.
     """
 
-    tasks = ('semseg', 'depth', 'normal')
+    tasks = tuple(key for key in DOMAINS if key != 'img')
 
     def __init__(
         self,
@@ -85,11 +88,11 @@ class TaskonomyWriter(LayoutWriter):
         building, view = found.groups()
         return {
             key: self.root / building / domain / f'{view}_domain_{SUFFIXES.get(domain, domain)}.png'
-            for key, domain in [*DOMAINS.items(), *zip(EXTRA_DOMAINS, EXTRA_DOMAINS)]
+            for key, domain in DOMAINS.items()
         }
 
     def encoders(self, name: str, sample: Mapping[str, Any]) -> dict[str, Encoder]:
-        gt = sample['gt']
+        gt = sample.get('gt', {})
         found: dict[str, Encoder] = {'img': lambda: png_bytes(sample['img'])}
         if 'semseg' in gt:
             ids = range(1, len(TASKONOMY_CLASSES) + 1)
@@ -100,30 +103,50 @@ class TaskonomyWriter(LayoutWriter):
             found['depth'] = lambda: png_bytes(encode_depth(gt['depth']))
         if 'normal' in gt:
             found['normal'] = lambda: png_bytes(encode_normals(gt['normal'], self.signs))
-        for domain, value in sample.get('domains', {}).items():
-            if domain not in EXTRA_DOMAINS:
-                raise DataError(
-                    f'TaskonomyWriter: domain {domain!r} is unknown. Known: '
-                    f'{", ".join(EXTRA_DOMAINS)}.'
-                )
-            wide = EXTRA_DOMAINS[domain] == 16
-            found[domain] = lambda value=value, wide=wide: png_bytes(  # type: ignore[misc]
-                encode_unit(value) if wide else value.astype(np.uint8)
-            )
+        for key in _WIDE:
+            if key in gt:
+                found[key] = partial(_png, gt[key], 65535, np.uint16)
+        if 'reshading' in gt:
+            found['reshading'] = partial(_png, gt['reshading'], 255, np.uint8)
+        if 'principal_curvature' in gt:
+            found['principal_curvature'] = lambda: encode_curvature(gt['principal_curvature'])
         return found
 
+    def done(self, split: str, name: str, tasks: Iterable[str]) -> bool:
+        building = name.partition('/')[0]
+        # Archives are written once a building is complete, and moved into place whole.
+        if self._packed(building) and not self.overwrite:
+            return True
+        return super().done(split, name, tasks)
+
+    def _packed(self, building: str) -> bool:
+        return (self.root / f'{building}.tar').is_file() and not (self.root / building).is_dir()
+
     def finish(self) -> None:
-        buildings: dict[str, list[str]] = {}
-        views: dict[str, list[str]] = {}
+        buildings: dict[str, dict[str, None]] = {}
+        views: dict[str, set[str]] = {}
         for split, names in self.names.items():
             for name in names:
                 building, _, view = name.partition('/')
-                views.setdefault(building, []).append(view)
-                if building not in buildings.setdefault(split, []):
-                    buildings[split].append(building)
-        for building, found in views.items():
-            self.write_list(f'index/{building}.txt', found)
-        write_splits(self.root / 'splits', self.prefix, buildings)
+                views.setdefault(building, set()).add(view)
+                buildings.setdefault(split, {})[building] = None
+        for building, listed in views.items():
+            path = self.root / 'index' / f'{building}.txt'
+            if not (self._packed(building) and path.is_file()):
+                write_view_index(path, self._domains(building, listed))
+        write_splits(
+            self.root / 'splits', self.prefix, {split: [*b] for split, b in buildings.items()}
+        )
+
+    def _domains(self, building: str, listed: set[str]) -> dict[str, list[str]]:
+        """Views of a building to the domains that they have files of."""
+        found: dict[str, list[str]] = {view: [] for view in listed}
+        for folder in sorted(path for path in (self.root / building).iterdir() if path.is_dir()):
+            for file in folder.iterdir():
+                view, mark, _ = file.name.partition('_domain_')
+                if mark and view in found:
+                    found[view].append(folder.name)
+        return found
 
 
 def write_splits(folder: Path, prefix: str, buildings: Mapping[str, Sequence[str]]) -> None:
@@ -145,9 +168,16 @@ def encode_depth(depth: Array) -> Array:
     return np.where((depth <= 0) | (stored >= NO_GEOMETRY), NO_GEOMETRY, stored).astype(np.uint16)
 
 
-def encode_unit(value: Array) -> Array:
-    """Values in [0, 1] to 16 bit; larger ones are cut off."""
-    return np.rint(np.clip(value, 0, 1) * 65535).astype(np.uint16)
+def _png(value: Array, one: int, dtype: type) -> bytes:
+    """Values in [0, 1], cut off there, as integers up to ``one``."""
+    return png_bytes(np.rint(np.clip(value, 0, 1) * one).astype(dtype))
+
+
+def encode_curvature(value: Array) -> bytes:
+    """Curvatures ``(H, W, 2)`` in [-1, 1] to the first two channels of a picture, 127 flat."""
+    stored = np.zeros((*value.shape[:2], 3), np.uint8)
+    stored[..., :2] = np.clip(np.rint(127 + 128 * value), 0, 255)
+    return png_bytes(stored)
 
 
 def pack_building(root: Path, building: str, remove: bool = False) -> Path:
