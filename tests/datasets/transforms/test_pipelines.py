@@ -119,6 +119,22 @@ def test_test_lists_leave_ground_truth_native(stem, key, make_sample):
     assert tuple(packed['inputs'].shape[1:]) == size
 
 
+RESIZED = [p for p in PIPELINES if p[1].endswith(('resized_pipeline', 'selection_pipeline'))]
+
+
+@pytest.mark.parametrize(('stem', 'key'), RESIZED)
+def test_lists_that_resize_ground_truth_leave_its_values(stem, key, make_sample):
+    sample = make_sample((97, 131))
+    before = {name: gt.copy() for name, gt in sample['gt'].items()}
+    packed = build(stem, key)(sample)
+    size = output_size(stem, key, None)
+    assert tuple(packed['inputs'].shape[1:]) == size
+    for name, gt in maps(packed, sample).items():
+        assert gt.shape[:2] == size
+        if name != 'normal':
+            assert np.isin(gt, before[name]).all(), name
+
+
 @settings(
     max_examples=25,
     deadline=None,
