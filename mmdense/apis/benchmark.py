@@ -97,7 +97,7 @@ def benchmark(cfg: Config, settings: Settings) -> list[Row]:
     elif settings.train:
         rows += _training(cfg, model.train(), inputs, settings)
     del model
-    return rows + [_loader(cfg, settings, count) for count in settings.workers]
+    return rows + [measure_loader(cfg, settings, count) for count in settings.workers]
 
 
 def _inference(cfg: Config, model: Any, inputs: Tensor, settings: Settings) -> list[Row]:
@@ -162,7 +162,8 @@ def training_step(
     return step
 
 
-def _loader(cfg: Config, settings: Settings, workers: int) -> Row:
+def measure_loader(cfg: Config, settings: Settings, workers: int) -> Row:
+    """Speed of the training loader with so many processes."""
     name = f'loader, {workers} workers'
     loader = dict(cfg.train_dataloader, batch_size=settings.batch_size, num_workers=workers)
     loader['persistent_workers'] = workers > 0

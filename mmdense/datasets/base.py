@@ -146,7 +146,8 @@ class BaseDenseDataset(BaseDataset):
             strings; and what else the data set knows, such as ``intrinsics``
             ``(3, 3)`` in pixels with pixel centres at +0.5. ``aux``, in test mode only:
             name to ``(H, W)`` array that a metric reads besides the ground truth; the
-            sample carries it as ``gt_<name>``, and no transform moves it.
+            sample carries it as ``gt_<name>``, and no transform moves it. ``gt_paths``: task
+            key to the file that an error message should name, in place of ``img_path``.
 
         Raises:
             DataError: If a file is missing, unreadable or impossible.
@@ -249,13 +250,15 @@ class BaseDenseDataset(BaseDataset):
                 f'{path}: the picture is {img.dtype} {img.shape}, expected uint8 (H, W, 3), RGB.'
             )
         checked: dict[str, Array] = {}
+        files = results.pop('gt_paths', {})
         for key, task in self.tasks.items():
             if key not in results['gt']:
                 continue
-            gt = task.check(results['gt'][key], path)
+            where = files.get(key, path)
+            gt = task.check(results['gt'][key], where)
             if gt.shape[:2] != img.shape[:2]:
                 raise DataError(
-                    f"{path}: ground truth of task '{key}' is {gt.shape[:2]} (H, W), the picture "
+                    f"{where}: ground truth of task '{key}' is {gt.shape[:2]} (H, W), the picture "
                     f'{img.shape[:2]}. Re-run the converter, or remove the file to leave this '
                     'picture without the task.'
                 )

@@ -168,13 +168,11 @@ class ListedDataset(BaseDenseDataset):
     def read_sample(self, info: dict[str, Any]) -> dict[str, Any]:
         files = info['files']
         img = self.read_picture(info['img_path'])
+        keys = [key for key in self.tasks if all(name in files for name in self.required(key))]
         return dict(
             img=img,
-            gt={
-                key: self.read_gt(key, files, img.shape[:2])
-                for key in self.tasks
-                if all(name in files for name in self.required(key))
-            },
+            gt={key: self.read_gt(key, files, img.shape[:2]) for key in keys},
+            gt_paths={key: files[self.required(key)[0]] for key in keys},
             img_path=info['img_path'],
             sample_id=info['sample_id'],
         )

@@ -105,7 +105,7 @@ def decode_npy(path: str, content: bytes) -> Array:
     if dtype.kind not in 'biuf':
         raise DataError(f'{path}: holds {dtype} values; expected integers or real numbers.')
     count, have = math.prod(shape), len(content) - stream.tell()
-    if count * dtype.itemsize != have:
+    if count * dtype.itemsize != have or min(shape, default=0) < 0:
         raise DataError(
             f'{path}: the header states {dtype} {shape}, which is {count * dtype.itemsize} bytes, '
             f'but {have} follow. The file was cut off or altered; copy or download it again.'

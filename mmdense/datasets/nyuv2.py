@@ -31,7 +31,7 @@ class NYUv2Dataset(NumberedArrays):
     - normal ``(H, W, 3)``: unit vectors, the zero vector unknown.
 
     The published masks are "sum over channels != 0", which also drops normals whose
-    components cancel, such as (0.6, -0.8, 0.2). Here the norm decides; ``valid_rule='sum'``
+    components cancel, such as (0.707, -0.707, 0). Here the norm decides; ``valid_rule='sum'``
     gives the published mask.
 
     Args:

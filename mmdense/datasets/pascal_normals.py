@@ -59,7 +59,9 @@ def find_normal_categories(
             f"PASCALContextDataset: task 'normal' needs the context categories that have normals, "
             f"and neither '{numbers}' nor both '{labels}' and '{names}' exist. Put labels.txt of "
             'PASCAL-Context and the 894 names of NYU-v2 (variable `names` of '
-            'nyu_depth_v2_labeled.mat, one per line) there, set `normal_ids` to the categories, or '
+            'nyu_depth_v2_labeled.mat, one per line) there, convert the data set by '
+            'tools/dataset_converters/pascal_context.py with --context-names and --nyu-names, set '
+            '`normal_ids` to the categories, or '
             "normal_valid='all' to use the normals of every pixel, which no published number does."
         )
     context = read_context_names(labels, backend_args)

@@ -68,7 +68,7 @@ def part_labels(granularity: int) -> dict[str, int]:
 
 
 class PartObject(NamedTuple):
-    """An object of PASCAL-Part: category 1..20 and its named part masks ``(H, W)`` bool."""
+    """An object of PASCAL-Part: category 1..20 and its its part masks ``(H, W)``, not 0 inside."""
 
     category: int
     parts: list[tuple[str, Array]]
@@ -89,7 +89,7 @@ def read_objects(path: str, backend_args: dict[str, Any] | None = None) -> list[
         found = []
         for record in objects:
             parts = [
-                (str(np.asarray(part[0]).item()), np.asarray(part[1]) != 0)
+                (str(np.asarray(part[0]).item()), np.asarray(part[1]))
                 for part in _records(record[3])
             ]
             found.append(PartObject(int(np.asarray(record[1]).item()), parts))
@@ -145,7 +145,7 @@ def paint_parts(
                 raise DataError(
                     f"{path}: the mask of part '{name}' is {mask.shape}, the picture {size} (H, W)."
                 )
-            painted[mask] = labels[name]
+            painted[mask != 0] = labels[name]
     return painted
 
 
@@ -193,7 +193,7 @@ def _read_cache(cache: str, backend_args: dict[str, Any] | None) -> dict[str, li
         return None
     try:
         known = json.loads(fileio.get_text(cache, backend_args=backend_args))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         print_log(f"'{cache}' is damaged ({error}) and made again.", logger='current', level=30)
         return None
     fits = isinstance(known, dict) and all(

@@ -135,7 +135,10 @@ def read_split_table(
         DataError: If the table has other columns, or no building of the split.
     """
     text = read_bytes(path, backend_args).decode(errors='replace')
-    rows = list(csv.DictReader(io.StringIO(text.lstrip('\ufeff')), skipinitialspace=True))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text.lstrip('\ufeff')), skipinitialspace=True))
+    except csv.Error as error:
+        raise DataError(f'{path}: is no table of comma-separated values ({error}).') from error
     columns = [column for column in (rows[0] if rows else ()) if column]
     if 'id' not in columns or split not in columns:
         raise DataError(

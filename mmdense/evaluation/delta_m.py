@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mmdense.registry import METRICS
-from mmdense.utils import suggest
+from mmdense.utils import DataError, suggest
 
-from .metrics import DenseMetric
+from .metrics import StampedMetric
 from .references import Reference, load_reference, parse_reference
 from .setting import ASPECTS, Mismatch, Setting, compare_settings, require_equal
 
@@ -174,17 +174,17 @@ class DeltaM:
         """Check tasks and protocols before anything is evaluated.
 
         Args:
-            metrics (Iterable): Built metrics; others than :class:`DenseMetric` are passed by.
+            metrics (Iterable): Built metrics; others than :class:`StampedMetric` are passed by.
             headlines (Mapping[str, str]): Task prefix to the name of its headline.
 
         Raises:
-            ValueError: If a task or metric is missing from the reference.
+            DataError: If a task or metric is missing from the reference.
             SettingMismatch: If a protocol differs.
         """
         details = {
             f'{metric.prefix}/{name}': dict(higher_is_better=higher, protocol=metric.protocol)
             for metric in metrics
-            if isinstance(metric, DenseMetric)
+            if isinstance(metric, StampedMetric)
             for name, higher in metric.higher_is_better.items()
         }
         known = {task: name for task, name in headlines.items() if name in details}
@@ -204,8 +204,7 @@ class DeltaM:
             state; ``overrides`` what differed and was allowed.
 
         Raises:
-            ValueError: If a task or metric is missing from the reference, or its number is
-                unusable.
+            DataError: If a task or metric is missing from the reference.
             SettingMismatch: If numbers were made in different ways.
         """
         details = report['details']
@@ -253,7 +252,7 @@ class DeltaM:
         tasks = dict.fromkeys(headlines)
         missing = [task for task in tasks if task not in reference.tasks]
         if missing or not tasks:
-            raise ValueError(
+            raise DataError(
                 f"delta_m: reference '{reference.name}' has no number for task "
                 f'{", ".join(missing) or "(no task was evaluated)"}; it has '
                 f'{", ".join(reference.tasks)}. Delta_m needs one single-task number per task.'
@@ -277,7 +276,7 @@ class DeltaM:
             for known, owner in ((reference.metrics, reference.name), (details, 'the run')):
                 if name not in known:
                     same = [other for other in known if other.partition('/')[0] == task]
-                    raise ValueError(
+                    raise DataError(
                         f"delta_m: '{owner}' has no {name}; for this task it has "
                         f'{", ".join(same) or "nothing"}. Name a metric that both have, for '
                         f"example metrics=dict({task}='{name.partition('/')[2]}')."

@@ -216,7 +216,7 @@ def results_table(
                 metric + star,
                 format_value(detail),
                 *others,
-                'higher' if detail['higher_is_better'] else 'lower',
+                {True: 'higher', False: 'lower', None: '-'}[detail['higher_is_better']],
                 protocol if (task, protocol) != (last_task, last_protocol) else '',
             ]
         )

@@ -85,6 +85,9 @@ _ODS_PASCAL_RAW = _of(
     'odsF', 'BoundaryMetric', max_dist=0.0075, nms=False, gt='labels', label_field='gt_context'
 )
 
+# Rooms have no label map of every category: their boundaries are those of instances.
+_ODS_ROOMS_RAW = _of('odsF', 'BoundaryMetric', max_dist=0.0075, nms=False, gt='edges')
+
 _ATRC_NYUD = dict(semseg=_SEG_ZERO, depth=_RMSE_ATRC, normal=_NORMAL, boundary=_ODS_NYUD)
 _ATRC_PASCAL = dict(
     semseg=_SEG_ZERO, part=_PART_TENSOR, saliency=_MAX_F, normal=_NORMAL, boundary=_ODS_PASCAL
@@ -110,22 +113,16 @@ _EIGEN = dict(
         clamp='range',
     )
 )
-_ROOMS = dict(part=_PART_TENSOR)
 
 #: Profile -> data set -> task -> protocol.
 PROFILES: dict[str, dict[str, dict[str, TaskProtocol]]] = dict(
-    atrc=dict(
-        nyud=_ATRC_NYUD, pascal=_ATRC_PASCAL, rooms=_ROOMS | dict(saliency=_MAX_F) | _ATRC_NYUD
-    ),
-    invpt=dict(
-        nyud=_INVPT_NYUD,
-        pascal=_INVPT_PASCAL,
-        rooms=_ROOMS | dict(saliency=_MAX_F_TWICE) | _INVPT_NYUD,
-    ),
+    # Rooms have the tasks of both: where they meet, the rule of NYUD-v2 serves.
+    atrc=dict(nyud=_ATRC_NYUD, pascal=_ATRC_PASCAL, rooms=_ATRC_PASCAL | _ATRC_NYUD),
+    invpt=dict(nyud=_INVPT_NYUD, pascal=_INVPT_PASCAL, rooms=_INVPT_PASCAL | _INVPT_NYUD),
     mti=dict(
         nyud=_MTI_NYUD,
         pascal=_MTI_PASCAL,
-        rooms=dict(part=_PART_FILE, saliency=_SALIENCY_FILE) | _MTI_NYUD,
+        rooms=_MTI_PASCAL | _MTI_NYUD | dict(boundary=_ODS_ROOMS_RAW),
     ),
     mtcp=dict(
         nyud=dict(_MTI_NYUD, depth=_RMSE_NEAR, boundary=_EDGE_LOSS),

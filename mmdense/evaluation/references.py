@@ -46,6 +46,7 @@ class Reference:
         headlines (Mapping[str, str]): Task to the metric that Delta_m uses, where the source
             uses another than the task's own.
         seeds (int | tuple[int, ...] | None): Seeds, or how many there were.
+        parameters (float | None): Of all its networks together.
         note (str): What a reader should know.
         path (str): File it was read from.
     """
@@ -57,6 +58,7 @@ class Reference:
     profile: str | None = None
     headlines: Mapping[str, str] = field(default_factory=dict)
     seeds: int | tuple[int, ...] | None = None
+    parameters: float | None = None
     note: str = ''
     path: str = ''
 
@@ -113,6 +115,7 @@ def parse_reference(content: Mapping[str, Any], path: str = '') -> Reference:
         source=str(_need(content, 'source', where)),
         metrics=metrics,
         setting=Setting(
+            data=data.get('name'),
             dataset=data.get('dataset'),
             split=data.get('split'),
             pictures=data.get('pictures'),
@@ -124,6 +127,7 @@ def parse_reference(content: Mapping[str, Any], path: str = '') -> Reference:
         profile=content.get('profile'),
         headlines=headlines,
         seeds=tuple(seeds) if isinstance(seeds, list) else seeds,
+        parameters=content.get('parameters'),
         note=str(content.get('note', '')).strip(),
         path=path,
     )
@@ -140,8 +144,11 @@ def _need(content: Mapping[str, Any], key: str, where: str) -> Any:
 
 def _parse_value(entry: Mapping[str, Any], where: str) -> ReferenceValue:
     value = _need(entry, 'value', where)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise DataError(f'{where}.value is {value!r}, expected a finite number.')
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number and math.isfinite(value) and value > 0):
+        raise DataError(
+            f'{where}.value is {value!r}; a relative gain needs a finite number above 0.'
+        )
     higher = _need(entry, 'higher_is_better', where)
     if not isinstance(higher, bool):
         raise DataError(f'{where}.higher_is_better is {higher!r}, expected true or false.')
@@ -158,11 +165,17 @@ def save_reference(reference: Reference, path: str | Path) -> None:
         name=reference.name,
         source=reference.source,
         profile=reference.profile,
-        data=dict(dataset=setting.dataset, split=setting.split, pictures=setting.pictures),
+        data=dict(
+            name=setting.data,
+            dataset=setting.dataset,
+            split=setting.split,
+            pictures=setting.pictures,
+        ),
         resolution=setting.resolution,
         backbone=vars(setting.backbone),
         schedule=dict(iterations=setting.iterations, batch_size=setting.batch_size),
         seeds=list(seeds) if isinstance(seeds, tuple) else seeds,
+        parameters=reference.parameters,
         headlines=dict(reference.headlines) or None,
         note=reference.note or None,
         metrics={name: _without_none(vars(value)) for name, value in reference.metrics.items()},

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmdense.utils import DataError
+
 #: What :func:`compare_settings` and the protocols of metrics are checked for.
 ASPECTS = ('protocol', 'data', 'pictures', 'resolution', 'backbone', 'schedule')
 
 
-class SettingMismatch(ValueError):
+class SettingMismatch(DataError):
     """Numbers that were made in different ways were about to be compared."""
 
 
@@ -57,15 +59,18 @@ class Setting:
     """Data, network and schedule behind a set of numbers; None is unknown.
 
     Args:
+        data (str | None): Short name of the data, on which evaluation profiles depend.
         dataset (str | None): Class of the data set.
         split (str | None): Its split.
         pictures (int | None): Number of pictures that were scored.
-        resolution (str | None): Size at which they were scored, as results print it.
+        resolution (str | None): Size at which they were scored, ``'425x560'``; ``'various'``
+            if pictures differ.
         backbone (Backbone): What the network is built on.
         iterations (int | None): Length of the training.
         batch_size (int | None): Pictures per step, over all processes.
     """
 
+    data: str | None = None
     dataset: str | None = None
     split: str | None = None
     pictures: int | None = None
@@ -80,10 +85,11 @@ class Setting:
         run = report.get('run') or {}
         data, schedule = run.get('data') or {}, run.get('schedule') or {}
         return cls(
+            data=report.get('data'),
             dataset=data.get('dataset'),
             split=data.get('split'),
             pictures=report.get('pictures'),
-            resolution=report.get('resolution'),
+            resolution=_one_size(report.get('resolution')),
             backbone=Backbone.read(run.get('backbone')),
             iterations=schedule.get('iterations'),
             batch_size=schedule.get('batch_size'),
@@ -92,7 +98,7 @@ class Setting:
     def parts(self, aspect: str) -> dict[str, Any]:
         """The fields of one of :data:`ASPECTS` but ``backbone`` and ``protocol``."""
         names = dict(
-            data=('dataset', 'split'),
+            data=('data', 'dataset', 'split'),
             pictures=('pictures',),
             resolution=('resolution',),
             schedule=('iterations', 'batch_size'),
@@ -130,10 +136,15 @@ def compare_settings(run: Setting, reference: Setting) -> tuple[list[Mismatch], 
         )
     for aspect in ('data', 'pictures', 'resolution', 'schedule'):
         ours, theirs = run.parts(aspect), reference.parts(aspect)
+        unknown = [name for name in ours if ours[name] is None or theirs[name] is None]
+        # Either of the two names of a data set tells what it is.
+        if not {'data', 'dataset'} <= set(unknown):
+            unknown = [name for name in unknown if name not in ('data', 'dataset')]
+        unchecked += [name for name in unknown if name != 'data']
         for name in ours:
             if ours[name] is None or theirs[name] is None:
-                unchecked.append(name)
-            elif _plain(ours[name]) != _plain(theirs[name]):
+                continue
+            if _plain(ours[name]) != _plain(theirs[name]):
                 mismatches.append(Mismatch(aspect, name, str(ours[name]), str(theirs[name])))
     return mismatches, unchecked
 
@@ -148,6 +159,13 @@ def require_equal(mismatches: list[Mismatch], where: str, remedy: str) -> None:
         f'{where}: these numbers were made in different ways and must not be compared:\n{lines}\n'
         f'{remedy} To compare nevertheless, allow {aspects}; the results then say so.'
     )
+
+
+def _one_size(resolution: Any) -> str | None:
+    """From sizes and how many pictures have them."""
+    if not resolution or isinstance(resolution, str):
+        return resolution or None
+    return next(iter(resolution)) if len(resolution) == 1 else 'various'
 
 
 def _plain(value: Any) -> str:

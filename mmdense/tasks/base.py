@@ -75,7 +75,7 @@ class BaseTask(ABC):
 
     def flip(self, gt: Array) -> Array:
         """Ground truth of the horizontally mirrored picture."""
-        return np.ascontiguousarray(gt[:, ::-1])
+        return gt[:, ::-1].copy()
 
     def zoom(self, gt: Array, factor: float) -> Array:
         """Change values for a picture enlarged ``factor`` times, as if seen from closer by.

@@ -98,6 +98,7 @@ _NESTED: dict[str, _Place] = {
     'pipeline': _TRANSFORM,
     'transforms': _TRANSFORM,
     'metrics': _Place(('METRICS',), mapping=True),
+    'cross_task': _Place(('METRICS',)),
     'optimizer': _Place(('OPTIMIZERS',)),
     'vis_backends': _Place(('VISBACKENDS',)),
 }

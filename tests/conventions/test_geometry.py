@@ -147,6 +147,13 @@ def test_surfaces_of_a_mirrored_picture_face_the_camera_once_x_is_negated(rooms)
     assert np.concatenate(kept).mean() < 0.5
 
 
+def test_flip_leaves_its_input_alone():
+    """A picture of one column is its own mirror image, but not its own memory."""
+    normals = np.array([[[1.0, 0.0, 0.0]]], np.float32)
+    assert Normal().flip(normals).tolist() == [[[-1, 0, 0]]]
+    assert normals.tolist() == [[[1, 0, 0]]]
+
+
 FOCAL, BASELINE = 500.0, 0.2
 
 

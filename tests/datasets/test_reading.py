@@ -1,3 +1,5 @@
+import zlib
+
 import cv2
 import numpy as np
 import pytest
@@ -7,10 +9,13 @@ from mmdense.datasets.reading import (
     axis_signs,
     decode_normals,
     folder_index,
+    read_binary,
     read_image,
     read_label,
     read_list,
     read_map,
+    read_metres,
+    read_normals,
 )
 from mmdense.utils import DataError
 
@@ -70,6 +75,122 @@ def test_files_that_are_not_what_they_claim(tmp_path):
         read_image(str(tmp_path / 'gone.png'))
     with pytest.raises(DataError, match=r'o.npy: is not a plain numpy array.*np.save'):
         read_map(str(pickled))
+
+
+@pytest.mark.parametrize('dtype', ['<f4', '>f8', 'i2', '?', '<u8', 'f2'])
+@pytest.mark.parametrize('order', ['C', 'F'])
+def test_arrays_of_every_type_and_order_come_back_writable(tmp_path, dtype, order):
+    values = np.asarray(rng.integers(0, 2, (4, 5, 3)), dtype, order)
+    np.save(tmp_path / 'm.npy', values)
+    out = read_map(str(tmp_path / 'm.npy'))
+    assert out.dtype == values.dtype and np.array_equal(out, values)
+    out[0, 0] = 1
+
+
+def npy(header, body=b'', version=b'\x01\x00'):
+    text = header.encode().ljust(117) + b'\n'
+    return b'\x93NUMPY' + version + len(text).to_bytes(2, 'little') + text + body
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'),
+    [
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (99999, 99999)}", bytes(80)), '80'),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 5)}", bytes(81)), 'altered'),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-2, -5)}", bytes(80)), 'states'),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (0, 5)}"), 'shape'),
+        (npy("{'descr': '<f8', 'fortran_order': False}", bytes(80)), 'plain'),
+        (npy('(' * 100 + ')' * 100), 'plain'),
+        (npy("__import__('os').system('true')"), 'plain'),
+        (npy("{'descr': '<c8', 'fortran_order': False, 'shape': (1, 1)}", bytes(8)), 'complex64'),
+        (npy("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1, 1)}"), 'real'),
+        (npy('', version=b'\x07\x00'), 'plain'),
+        (b'\x93NUM', 'plain'),
+    ],
+)  # fmt: skip
+def test_headers_of_arrays_are_held_against_the_file(tmp_path, content, words):
+    (tmp_path / 'h.npy').write_bytes(content)
+    with pytest.raises(DataError, match=rf'h\.npy: .*{words}'):
+        read_map(str(tmp_path / 'h.npy'))
+
+
+def test_altered_pngs_are_refused_wherever_the_damage_is(tmp_path):
+    img = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    content = cv2.imencode('.png', img)[1].tobytes()
+    path = tmp_path / 'a.png'
+    for place in range(8, len(content), 37):
+        altered = bytearray(content)
+        altered[place] ^= 0x55
+        path.write_bytes(bytes(altered))
+        with pytest.raises(DataError, match=r'a.png: is not a complete image'):
+            read_image(str(path))
+    path.write_bytes(content + b'trailing bytes do no harm')
+    assert np.array_equal(read_image(str(path)), img[..., ::-1])
+
+
+def test_a_png_that_states_more_pixels_than_it_can_hold(tmp_path):
+    def chunk(kind, data):
+        check = zlib.crc32(kind + data).to_bytes(4, 'big')
+        return len(data).to_bytes(4, 'big') + kind + data + check
+
+    size = (30000).to_bytes(4, 'big')
+    head = chunk(b'IHDR', size + size + b'\x10\x02\0\0\0')
+    content = b'\x89PNG\r\n\x1a\n' + head + chunk(b'IDAT', zlib.compress(b'')) + chunk(b'IEND', b'')
+    (tmp_path / 'bomb.png').write_bytes(content)
+    with pytest.raises(DataError, match=r'states 30000x30000 pixels, more than it can hold'):
+        read_image(str(tmp_path / 'bomb.png'))
+
+
+def test_zeros_and_ones_in_all_their_encodings(tmp_path):
+    ones = np.array([[0, 1, 1], [1, 0, 0]], np.uint8)
+    for array in (ones, ones.astype(bool), ones.astype(np.float64), ones * 255.0):
+        np.save(tmp_path / 'b.npy', array)
+        assert np.array_equal(read_binary(str(tmp_path / 'b.npy')), ones)
+    grey = np.array([[0, 127, 128, 255]], np.uint8)
+    cv2.imwrite(str(tmp_path / 'b.png'), grey)
+    assert read_binary(str(tmp_path / 'b.png')).tolist() == [[0, 0, 1, 1]]
+    assert read_binary(str(tmp_path / 'b.png'), one=255).tolist() == [[0, 0, 1, 1]]
+    for wrong in (
+        ones * 3.0,
+        ones * 7,
+        -ones.astype(int),
+        ones * np.nan,
+        np.zeros((2, 2, 3)) + ones[0],
+    ):
+        np.save(tmp_path / 'b.npy', wrong.astype(float))
+        with pytest.raises(
+            DataError, match=r'b.npy: the map is float64.*expected \(H, W\) of 0 and'
+        ):
+            read_binary(str(tmp_path / 'b.npy'))
+
+
+def test_metres_from_floats_and_millimetres(tmp_path):
+    path = str(tmp_path / 'd.npy')
+    for stored in (np.array([[0, 65535]], np.uint16), np.array([[0, 65.535]])):
+        np.save(path, stored)
+        assert read_metres(path).dtype == np.float32
+        assert np.allclose(read_metres(path), [[0, 65.535]])
+    for wrong, words in (
+        (np.array([[1, np.nan]]), r'1 values that are NaN or infinite, the first nan at \(0, 1\)'),
+        (np.array([[-np.inf, 1]]), 'first -inf'),
+        (np.zeros((2, 2), np.uint8), 'uint8'),
+        (np.zeros((2, 2, 3)), r'\(2, 2, 3\)'),
+    ):
+        np.save(path, wrong)
+        with pytest.raises(DataError, match=words):
+            read_metres(path)
+
+
+def test_normals_in_other_ranges_are_refused(tmp_path):
+    path = str(tmp_path / 'n.npy')
+    np.save(path, rng.uniform(0, 255, (2, 2, 3)))
+    with pytest.raises(DataError, match=r'n.npy: normals run from .* must be in \[-1, 1\]'):
+        read_normals(path)
+    np.save(path, np.zeros((2, 2, 3), np.int64))
+    with pytest.raises(DataError, match='int64'):
+        read_normals(path)
+    np.save(path, np.full((2, 2, 3), np.nan))
+    assert (read_normals(path) == 0).all()
 
 
 @pytest.mark.parametrize('extension', ['.png', '.jpg'])

@@ -8,9 +8,10 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 from mmdense.engine.run_facts import describe_backbone, describe_data, digest
-from mmdense.evaluation import DepthMetric, SettingMismatch
+from mmdense.evaluation import MultiTaskEvaluator, SettingMismatch
 
 PICTURES = 3
+TASKS = dict(depth=dict(type='Depth'))
 
 
 class OneNumber(BaseModel):
@@ -47,7 +48,7 @@ REFERENCE = dict(
         'depth/rmse': dict(
             value=1.0,
             higher_is_better=False,
-            protocol=DepthMetric(min_depth=1e-3, max_depth=10.0).protocol,
+            protocol=MultiTaskEvaluator(TASKS).metrics[0].protocol,
         )
     },
 )
@@ -67,7 +68,7 @@ def runner(tmp_path, reference=REFERENCE, seed=5):
             train_cfg=dict(type='IterBasedTrainLoop', max_iters=2, val_interval=2),
             val_cfg=dict(type='ValLoop'),
             val_evaluator=dict(
-                type='MultiTaskEvaluator', tasks=dict(depth=dict(type='Depth')), metrics=None,
+                type='MultiTaskEvaluator', tasks=TASKS, metrics=None,
                 delta_m=dict(reference=reference),
             ),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.25)),

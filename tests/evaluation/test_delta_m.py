@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from mmdense.evaluation import (
     Backbone,
     DeltaM,
-    DepthMetric,
     MultiTaskEvaluator,
     Reference,
     ReferenceValue,
@@ -90,7 +89,7 @@ def test_missing_references_are_named_and_missing_numbers_stay_nan():
     assert math.isnan(delta_m({'depth/rmse': math.nan}, {'depth/rmse': 1.0}, UP))
 
 
-POOLED = DepthMetric(min_depth=1e-3, max_depth=10.0).protocol
+POOLED = MultiTaskEvaluator(dict(depth=dict(type='Depth'))).metrics[0].protocol
 CONTENT = dict(
     name='single-task x',
     source='made up',
@@ -209,8 +208,9 @@ def test_reference_survives_its_file(tmp_path):
         name='n', source='s',
         metrics={'depth/rmse': ReferenceValue(0.1 + 0.2, False, 'p: "q", #r', std=0.01),
                  'semseg/mIoU': ReferenceValue(0.5, True, 'q')},
-        setting=Setting('D', 'val', 3, '96x128', Backbone('b', 'B(x=1)', 'random'), 600, 8),
-        profile='atrc', headlines=dict(depth='depth/rmse'), seeds=(0, 1), note='careful',
+        setting=Setting('nyud', 'D', 'val', 3, '96x128', Backbone('b', 'B(x=1)', 'random'), 600, 8),
+        profile='atrc', headlines=dict(depth='depth/rmse'), seeds=(0, 1),
+        parameters=6e6, note='careful',
     )  # fmt: skip
     path = tmp_path / 'r.yaml'
     save_reference(reference, path)

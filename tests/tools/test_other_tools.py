@@ -101,3 +101,33 @@ def test_doctor_prints_json(capsys, monkeypatch):
     monkeypatch.setattr(doctor, 'examine', lambda *_: [row])
     assert doctor.main(['--json']) == 0
     assert json.loads(capsys.readouterr().out)[0]['detail'] == '2.13'
+
+
+@pytest.mark.parametrize('packaging', ['png', 'npy'])
+def test_loader_benchmark_writes_a_layout_and_times_every_step(packaging, tmp_path, capsys):
+    main = tool('analysis_tools/loader_benchmark.py').main
+    root = tmp_path / 'nyud'
+    made = ['--layout', 'nyud', '--packaging', packaging, '--size', '45', '60', '--images', '2']
+    command = [*made, '--root', str(root), '--pictures', '4', '--batch-size', '2']
+    assert main([*command, '--workers', '0', '--json']) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [step['step'] for step in found['steps']] == [
+        'file', 'decode picture', 'decode semseg', 'decode depth', 'decode normal',
+        'decode boundary', 'check', 'TaskAwareRandomScale', 'TaskAwareCrop', 'TaskAwareFlip',
+        'PhotoMetricDistortion', 'TaskAwarePad', 'PackDenseInputs', 'other', 'collate',
+    ]  # fmt: skip
+    assert found['loaders'][0]['images_per_second'] > 0
+    picture = next((root / 'images').iterdir())
+    written = picture.stat().st_mtime_ns
+    assert main([*command, '--pipeline', 'libmtl']) == 2
+    assert 'astmt, atrc, invpt' in capsys.readouterr().err
+    assert main([*command, '--pipeline', 'astmt']) == 0
+    printed = capsys.readouterr().out
+    assert 'TaskAwareScaleRotate' in printed and 'pictures/s' in printed
+    assert picture.stat().st_mtime_ns == written, 'pictures that are there are kept'
+
+
+def test_loader_benchmark_takes_a_config_or_a_layout(capsys):
+    main = tool('analysis_tools/loader_benchmark.py').main
+    assert main([]) == 2
+    assert '--layout nyud' in capsys.readouterr().err

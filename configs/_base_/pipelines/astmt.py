@@ -3,7 +3,8 @@
 #
 # `*_test_pipeline` leaves ground truth native: predictions are resized back, the protocol of
 # reported numbers. `*_selection_pipeline` resizes ground truth too, for scores during training
-# at the size of the network (with model.test_cfg.resize=False).
+# at the size of the network (with model.test_cfg.resize=False; not for metrics that read native
+# maps besides the ground truth, as boundaries of PASCAL-Context do).
 #
 # fill='zero', normals_y='down' in TaskAwareScaleRotate and nearest='corner' in TaskAwareResize
 # give the released behaviour.

@@ -29,7 +29,7 @@ class RoomsDataset(BaseDenseDataset):
     (:mod:`~.camera` states the axes). With ``second_view`` it has ``second_view``: a dict
     of ``img``, ``gt``, ``intrinsics`` and ``pose`` of a second camera 0.1 to 0.3 m beside
     the first. Transforms move the first view alone; use the second with a pipeline that
-    leaves geometry as it is.
+    leaves geometry as it is. With ``views='both'`` each camera is a sample of its own.
 
     Args:
         tasks (Mapping): Any of ``semseg`` (13 classes), ``depth``, ``normal``,
@@ -42,10 +42,13 @@ class RoomsDataset(BaseDenseDataset):
             240x320. Safe to share between processes; damaged files are rendered anew.
             None renders each time.
         second_view (bool): Whether samples have the second camera's picture.
+        views (str): ``'first'``: one sample per scene. ``'both'``: two, one per camera, so that
+            :class:`~mmdense.evaluation.ViewConsistencyMetric` can compare what is
+            predicted for them; they share ``pair_id`` and differ in ``view``, 0 or 1.
         **kwargs: As in :class:`~mmdense.datasets.BaseDenseDataset`.
 
     Raises:
-        ValueError: If ``length``, ``split``, ``size`` or ``seed`` is out of range.
+        ValueError: If ``length``, ``split``, ``size``, ``seed`` or ``views`` is out of range.
 
     Example:
         >>> data = RoomsDataset(dict(depth=dict(type='Depth')), length=10, size=(24, 32))
@@ -69,27 +72,39 @@ class RoomsDataset(BaseDenseDataset):
         seed: int = 0,
         cache_dir: str | None = None,
         second_view: bool = False,
+        views: str = 'first',
         **kwargs: Any,
     ) -> None:
         if length < 1:
             raise ValueError(f'RoomsDataset: `length` is {length}; ask for at least one scene.')
         self.size = (int(size[0]), int(size[1]))
+        if views not in ('first', 'both'):
+            raise ValueError(f"RoomsDataset.views is {views!r}; choose 'first' or 'both'.")
         check_request(seed, split, length - 1, self.size, 0)
         self.length = length
         self.split = split
         self.seed = seed
         self.second_view = second_view
+        self.views = views
         self.cache = None if cache_dir is None else RoomCache(cache_dir)
         super().__init__(tasks, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         name = f'rooms-{self.seed}-{self.split}'
-        return [dict(index=i, sample_id=f'{name}-{i:06d}') for i in range(self.length)]
+        scenes = [dict(index=i, sample_id=f'{name}-{i:06d}') for i in range(self.length)]
+        if self.views == 'first':
+            return scenes
+        return [
+            dict(scene, sample_id=f'{scene["sample_id"]}-{v}', pair_id=scene['sample_id'], view=v)
+            for scene in scenes
+            for v in (0, 1)
+        ]
 
     def read_sample(self, info: dict[str, Any]) -> dict[str, Any]:
         # No file lies behind a room: its name stands for the path in messages.
         sample = dict(img_path=info['sample_id'], sample_id=info['sample_id'])
-        sample.update(self._view(info['index'], 0))
+        sample.update({key: info[key] for key in ('pair_id', 'view') if key in info})
+        sample.update(self._view(info['index'], info.get('view', 0)))
         if self.second_view:
             sample['second_view'] = self._view(info['index'], 1)
         return sample

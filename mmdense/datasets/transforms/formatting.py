@@ -27,6 +27,9 @@ META_KEYS = (
     'rotation',
     'depth_scale',
     'intrinsics',
+    'pose',
+    'pair_id',
+    'view',
     'unreadable',
 )
 

@@ -11,9 +11,11 @@ from .counts import (
     count_matches,
     count_matches_plain,
     count_thinned,
+    count_thinned_plain,
     default_thresholds,
     distinct_maps,
     gt_boundaries,
+    thin_plain,
     thresholds_reached,
     true_boundaries,
 )
@@ -43,6 +45,7 @@ __all__ = [
     'count_matches',
     'count_matches_plain',
     'count_thinned',
+    'count_thinned_plain',
     'default_thresholds',
     'disc_offsets',
     'distinct_maps',
@@ -55,6 +58,7 @@ __all__ = [
     'suppress_non_maxima',
     'thin',
     'thin_levels',
+    'thin_plain',
     'thresholds_reached',
     'true_boundaries',
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -210,18 +210,26 @@ def count_matches_plain(
     levels: Array, truth: Array, protocol: BoundaryProtocol, known: Array | None = None
 ) -> Array:
     """:func:`count_matches` by the book: every threshold is thinned and matched by itself."""
-    p = boundary_map(levels, protocol, known)
+    return count_thinned_plain(
+        thin_plain(boundary_map(levels, protocol, known), protocol), truth, protocol
+    )
+
+
+def thin_plain(p: Array, protocol: BoundaryProtocol) -> list[Array]:
+    """The thinned map ``(H, W)`` bool of each threshold."""
+    return [thin(p > t if protocol.nms else p >= t) for t in protocol.grid]
+
+
+def count_thinned_plain(maps: Iterable[Array], truth: Array, protocol: BoundaryProtocol) -> Array:
+    """Match each thinned map with the truth; counters ``(K, 4)``."""
     shape = (truth.shape[0], truth.shape[1])
     true_pixels = np.flatnonzero(truth)
     rows = []
-    for threshold in protocol.grid:
-        binary = thin(p > threshold if protocol.nms else p >= threshold)
+    for binary in maps:
         predicted = np.flatnonzero(binary)
         pairs = find_candidates(predicted, true_pixels, shape, protocol.tolerance(shape))
-        mates = maximum_matching(
-            list(_neighbour_lists(pairs.of_gt_start, pairs.of_gt)), len(predicted)
-        )
-        matched = int(np.count_nonzero(mates >= 0))
+        neighbours = list(_neighbour_lists(pairs.of_gt_start, pairs.of_gt))
+        matched = int(np.count_nonzero(maximum_matching(neighbours, pairs.num_pred) >= 0))
         rows.append([matched, len(true_pixels), matched, len(predicted)])
     return np.asarray(rows, np.int64)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import correlate1d
 
+from mmdense.evaluation.file_protocol import probability_to_uint8
+
 Array = np.ndarray
 
 #: Half width of the triangle filter that is applied before the orientation is taken.
@@ -16,19 +18,19 @@ BORDER = 5
 
 
 def quantize(probability: Array) -> Array:
-    """Probabilities in [0, 1] to uint8 by truncation of ``255 p``, as result files are written.
+    """Probabilities to grey levels, as :func:`~..file_protocol.probability_to_uint8`.
 
     Raises:
-        ValueError: If a value is not finite or outside [0, 1].
+        ValueError: If a value is NaN or outside [0, 1].
     """
-    values = np.asarray(probability, np.float64)
-    if not (np.isfinite(values).all() and (values >= 0).all() and (values <= 1).all()):
+    # Not `any(... < 0)`: a comparison with NaN is False.
+    if not ((probability >= 0).all() and (probability <= 1).all()):
         raise ValueError(
-            f'Boundary probabilities range over [{np.nanmin(values)}, {np.nanmax(values)}] '
-            f'({np.count_nonzero(~np.isfinite(values))} not finite), expected [0, 1]. Give the '
-            'decoded map (after the sigmoid), not logits.'
+            f'boundary probabilities range over [{np.nanmin(probability)}, '
+            f'{np.nanmax(probability)}], expected [0, 1]. Give the decoded map (after the '
+            'sigmoid), not logits.'
         )
-    return (255 * values).astype(np.uint8)
+    return probability_to_uint8(probability)
 
 
 def suppress_non_maxima(levels: Array) -> Array:

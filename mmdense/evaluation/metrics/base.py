@@ -22,13 +22,13 @@ class StampedMetric(BaseMetric):
     """Base of metrics that say how their numbers were made.
 
     Class attributes:
-        higher_is_better (dict[str, bool]): Direction of every number.
+        higher_is_better (dict[str, bool | None]): Direction of every number; None has none.
         percent (frozenset[str]): Numbers that are stored as fractions and printed in
             percent.
         unit (dict[str, str]): Units for tables.
     """
 
-    higher_is_better: dict[str, bool] = {}
+    higher_is_better: Mapping[str, bool | None] = {}
     percent: frozenset[str] = frozenset()
     unit: dict[str, str] = {}
 

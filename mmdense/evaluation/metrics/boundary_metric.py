@@ -27,14 +27,23 @@ from mmdense.tasks import BaseTask
 from mmdense.utils import DataError, ShapeError
 from mmdense.utils.files import atomic_write_text
 
-from .base import Array, DenseMetric, map_to_array
+from .base import (
+    Array,
+    DenseMetric,
+    Sample,
+    map_to_array,
+    name_of,
+    require_choice,
+    require_finite,
+)
 
 #: Thresholds of ``approximate=True``.
 APPROXIMATE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 #: Pictures below this size take less time than starting processes.
 SMALL_PICTURE = 256 * 256
 
-_SOURCES = ('edges', 'labels')
+#: Arguments of :func:`count_picture`.
+Job = tuple[Array, Array, 'Array | None', BoundaryProtocol, 'str | None']
 
 
 @METRICS.register_module()
@@ -87,7 +96,7 @@ class BoundaryMetric(DenseMetric):
 
     default_task = dict(type='Boundary')
     higher_is_better = dict(
-        odsF=True, ods_precision=True, ods_recall=True, ods_threshold=True, oisF=True, AP=True
+        odsF=True, ods_precision=True, ods_recall=True, ods_threshold=None, oisF=True, AP=True
     )
     percent = frozenset(('odsF', 'ods_precision', 'ods_recall', 'oisF', 'AP'))
 
@@ -108,8 +117,7 @@ class BoundaryMetric(DenseMetric):
         collect_device: str = 'cpu',
     ) -> None:
         super().__init__(task, prefix, collect_device)
-        if gt not in _SOURCES:
-            raise ValueError(f"BoundaryMetric: `gt` is {gt!r}; choose 'edges' or 'labels'.")
+        require_choice('BoundaryMetric.gt', gt, ['edges', 'labels'])
         if workers is not None and workers < 0:
             raise ValueError(f'BoundaryMetric: `workers` is {workers}; give 0 or more, or None.')
         if approximate and thresholds is not None:
@@ -136,16 +144,24 @@ class BoundaryMetric(DenseMetric):
     def protocol(self) -> str:
         grid = self.settings.grid
         parts = [
-            f'max_dist={self.settings.max_dist:g} of the diagonal',
+            f'max_dist={self.settings.max_dist:g}',
             'NMS' if self.settings.nms else 'no NMS',
             f'{len(grid)} thresholds {grid[0]:g}..{grid[-1]:g} '
             f'({"p > t" if self.settings.nms else "p >= t"})',
-            '8-bit maps, thinned, one-to-one matches, counts pooled',
-            'gt: edge map' if self.source == 'edges' else f'gt: borders in {self.gt_field}',
-            f'pictures of {Path(self.subset).name}' if self.subset else 'all pictures',
+            '8 bit, thinned, pooled',
+            'gt edges' if self.source == 'edges' else f'borders of {self.gt_field}',
+            self._pictures(),
         ]
         label = f'APPROXIMATE, {len(grid)} thresholds: biased low, for curves only; '
         return (label if self.approximate else '') + ', '.join(parts)
+
+    def _pictures(self) -> str:
+        if self.subset is None:
+            return 'all pictures'
+        path = Path(self.subset)
+        # Protocols are also asked for where no data are.
+        ids = self._read_subset() if path.exists() else self._ids
+        return f'{len(ids)} pictures of {path.name}' if ids else f'pictures of {path.name}'
 
     # mmengine hands the metainfo of the data set over when the loop is built: the moment to
     # read a list, since configs are also built where no data are.
@@ -173,17 +189,17 @@ class BoundaryMetric(DenseMetric):
             raise DataError(f"BoundaryMetric: the list `subset='{self.subset}'` names no picture.")
         return self._ids
 
-    def update(self, pred: Array, gt: Array, valid: Array) -> Counters:
-        job = self._job(pred, gt, valid)
-        return self._counters(count_picture(*job))
+    def valid(self, gt: Array) -> Array:
+        # A label map has no unknown value: 255 is one of its categories.
+        return np.ones(gt.shape, bool) if self.source == 'labels' else super().valid(gt)
 
-    def _job(self, pred: Array, gt: Array, valid: Array | None) -> tuple[Any, ...]:
-        """Arguments of :func:`count_picture`."""
-        if self.source == 'labels' or valid is None or valid.all():
-            known, labels = None, gt
-        else:
-            known, labels = valid, np.where(valid, gt, 0)
-        return quantize(pred), labels, known, self.settings, self.cache_dir
+    def update(self, pred: Array, gt: Array, valid: Array) -> Counters:
+        return self._counters(count_picture(*self._job(pred, gt, valid)))
+
+    def _job(self, pred: Array, gt: Array, valid: Array) -> Job:
+        if valid.all():
+            return quantize(pred), gt, None, self.settings, self.cache_dir
+        return quantize(pred), np.where(valid, gt, 0), valid, self.settings, self.cache_dir
 
     def _counters(self, counted: Counted) -> Counters:
         if counted.trouble and not self._warned:
@@ -195,32 +211,31 @@ class BoundaryMetric(DenseMetric):
             pictures=np.asarray(1),
         )
 
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        ids = self._read_subset()
-        for sample in data_samples:
-            maps = self._maps(sample)
-            if maps is None or (ids is not None and _sample_id(sample) not in ids):
-                self._add(self._workers().skip(None))
-                continue
-            name = str(sample.get('img_path', 'a sample without a path'))
-            try:
-                job = self._job(*maps, self.task.valid(maps[1]))
-            except ValueError as error:
-                raise DataError(f"BoundaryMetric: picture '{name}': {error}") from error
-            at_once = self.workers is None and maps[1].size < SMALL_PICTURE
-            self._add(self._workers().submit(name, *job, at_once=at_once))
+    def count(self, sample: Sample) -> Counters:
+        job = self._read(sample)
+        return {} if job is None else self._counters(count_picture(*job))
 
-    def _maps(self, sample: Mapping[str, Any]) -> tuple[Array, Array] | None:
-        """Prediction and truth, or None for a picture without one of them."""
+    def process(self, data_batch: Any, data_samples: Sequence[Sample]) -> None:
+        for sample in data_samples:
+            job = self._read(sample)
+            if job is None:
+                self._add(self._workers().skip(None))
+            else:
+                at_once = self.workers is None and job[0].size < SMALL_PICTURE
+                self._add(self._workers().submit(name_of(sample), *job, at_once=at_once))
+
+    def _read(self, sample: Sample) -> Job | None:
+        """What is to be counted of a sample; None where there is nothing."""
+        ids = self._read_subset()
         pred, gt = sample.get(f'pred_{self.task.field}'), sample.get(self.gt_field)
-        name = sample.get('img_path', 'a sample without a path')
-        if pred is None or gt is None:
-            if gt is None and sample.get(f'gt_{self.task.field}') is not None:
-                raise DataError(
-                    f"BoundaryMetric: {name} has boundaries but no field '{self.gt_field}', which "
-                    "gt='labels' needs. Set `label_field` to a label map that the data set gives "
-                    "as `aux` in test mode, or gt='edges'."
-                )
+        name = name_of(sample)
+        if gt is None and sample.get(f'gt_{self.task.field}') is not None:
+            raise DataError(
+                f"BoundaryMetric: {name} has boundaries but no field '{self.gt_field}', which "
+                "gt='labels' needs. Set `label_field` to a label map that the data set gives as "
+                "`aux` in test mode, or gt='edges'."
+            )
+        if pred is None or gt is None or (ids is not None and _sample_id(sample) not in ids):
             return None
         pred_map, gt_map = map_to_array(pred['data']), map_to_array(gt['data'])
         if pred_map.shape != gt_map.shape:
@@ -229,7 +244,11 @@ class BoundaryMetric(DenseMetric):
                 f'{gt_map.shape} differ for {name}. In test pipelines keep the ground truth at '
                 '`ori_shape`, or set model.test_cfg.resize=False.'
             )
-        return pred_map, gt_map
+        require_finite(pred_map, 'BoundaryMetric', name)
+        try:
+            return self._job(pred_map, gt_map, self.valid(gt_map))
+        except ValueError as error:
+            raise DataError(f"BoundaryMetric: picture '{name}': {error}") from error
 
     def _workers(self) -> OrderedPool:
         if self._pool is None:
@@ -289,6 +308,6 @@ class BoundaryMetric(DenseMetric):
         )
 
 
-def _sample_id(sample: Mapping[str, Any]) -> str:
+def _sample_id(sample: Sample) -> str:
     found = sample.get('sample_id')
     return Path(str(sample.get('img_path', ''))).stem if found is None else str(found)

@@ -203,10 +203,10 @@ class DepthMetric(DenseMetric):
 
     def compute(self, counters: Counters) -> dict[str, float]:
         pictures, pixels = int(counters['pictures']), int(counters['pixels'])
-        pooled = depth_scores(counters['sums'], pixels)
-        values = pooled
+        values = depth_scores(counters['sums'], pixels)
+        pooled_silog = values['silog']
         if self.average == 'image':
-            values = {name: ratio(v, pictures) for name, v in zip(pooled, counters['scores'])}
-        return dict(
-            values, silog=ratio(float(counters['silog']), pictures), silog_pooled=pooled['silog']
-        )
+            values = {name: ratio(v, pictures) for name, v in zip(values, counters['scores'])}
+        values['silog'] = ratio(float(counters['silog']), pictures)
+        values['silog_pooled'] = pooled_silog
+        return {name: values[name] for name in self.higher_is_better}

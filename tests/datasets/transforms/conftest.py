@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -48,3 +49,36 @@ def make_sample():
         )
 
     return make
+
+
+def _quantise(values):
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def _distort(img, drawn):
+    """Brightness, contrast, saturation, hue, each re-quantised; floats instead of tables."""
+
+    def contrast(img):
+        return _quantise(img.astype(np.float32) * np.float32(drawn['contrast']))
+
+    if drawn['brightness'] is not None:
+        img = _quantise(img.astype(np.float32) + np.float32(drawn['brightness']))
+    if drawn['contrast'] is not None and drawn['contrast_first']:
+        img = contrast(img)
+    if drawn['saturation'] is not None:
+        hsv = cv2.cvtColor(img, cv2.COLOR_RGB2HSV)
+        hsv[..., 1] = _quantise(hsv[..., 1].astype(np.float32) * np.float32(drawn['saturation']))
+        img = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    if drawn['hue'] is not None:
+        hsv = cv2.cvtColor(img, cv2.COLOR_RGB2HSV)
+        hsv[..., 0] = (hsv[..., 0].astype(int) + drawn['hue']) % 180
+        img = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    if drawn['contrast'] is not None and not drawn['contrast_first']:
+        img = contrast(img)
+    return img
+
+
+@pytest.fixture
+def distort_by_hand():
+    """``distort_by_hand(img, drawn)``: photometric distortion in plain steps."""
+    return _distort

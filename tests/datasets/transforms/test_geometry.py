@@ -11,8 +11,10 @@ from mmdense.datasets.transforms import (
     TaskAwareFlip,
     TaskAwarePad,
     TaskAwareRandomScale,
+    TaskAwareRandomScaleCrop,
     TaskAwareResize,
     TaskAwareRotate,
+    TaskAwareScaleRotate,
 )
 from mmdense.tasks import build_tasks
 
@@ -141,6 +143,15 @@ def geometric_steps():
         TaskAwareCrop((8, 9), cat_max_ratio=0.5),
         TaskAwareCrop((9, 7), mode='center'),
         TaskAwareFlip(),
+        TaskAwareScaleRotate(),
+        TaskAwareRandomScaleCrop(align_corners=True, interpolation=dict(normal='linear')),
+        TaskAwareRandomScaleCrop(image_interpolation='cubic', interpolation=dict(normal='cubic')),
+        TaskAwareResize(
+            size=(12, 14),
+            image_interpolation='cubic',
+            interpolation=dict(normal='cubic', depth='linear'),
+            nearest='corner',
+        ),
     ]
 
 
@@ -151,7 +162,7 @@ def geometric_steps():
 )
 @given(
     seed=st.integers(0, 1000),
-    order=st.permutations(range(9)),
+    order=st.permutations(range(len(geometric_steps()))),
     height=st.integers(3, 20),
     width=st.integers(3, 20),
 )
@@ -173,7 +184,7 @@ def test_invalid_stays_invalid_and_nothing_is_invented(make_sample, seed, order,
 )
 @given(
     seed=st.integers(0, 1000),
-    order=st.permutations(range(9)),
+    order=st.permutations(range(len(geometric_steps()))),
     unknown=st.sampled_from([0.0, 0.3, 0.9]),
 )
 def test_labels_are_never_invented_and_values_keep_their_range(make_sample, seed, order, unknown):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
 from mmdense.tasks import build_tasks
 
@@ -143,3 +144,31 @@ def test_the_same_generator_gives_the_same_sample(stem, key, make_sample):
     assert torch.equal(packed[0]['inputs'], packed[1]['inputs'])
     for task in make_sample()['tasks'].values():
         assert torch.equal(*(p['data_samples'].gt(task) for p in packed))
+
+
+@pytest.mark.parametrize(
+    ('stem', 'key'), [('atrc', 'nyud_train_pipeline'), ('astmt', 'pascal_train_pipeline')]
+)
+def test_samples_do_not_depend_on_the_number_of_workers(stem, key):
+    init_default_scope('mmdense')
+    loader = dict(
+        batch_size=2,
+        sampler=dict(type='SeededInfiniteSampler', shuffle=True, seed=3),
+        dataset=dict(
+            type='RoomsDataset',
+            tasks={name: dict(type=name.title()) for name in ('depth', 'normal', 'part')},
+            length=3,
+            size=(24, 32),
+            pipeline=FILES[stem][key],
+        ),
+    )
+    streams = []
+    for workers in (0, 2):
+        batches = iter(Runner.build_dataloader(dict(loader, num_workers=workers), seed=0))
+        streams.append([next(batches) for _ in range(3)])
+    for one, other in zip(*streams):
+        assert all(map(torch.equal, one['inputs'], other['inputs']))
+        for a, b in zip(one['data_samples'], other['data_samples']):
+            assert torch.equal(a.gt_normal.data, b.gt_normal.data)
+            assert torch.equal(a.gt_depth_map.data, b.gt_depth_map.data)
+            assert a.metainfo['sample_id'] == b.metainfo['sample_id']

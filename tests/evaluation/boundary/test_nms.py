@@ -96,6 +96,12 @@ def test_quantizing_truncates():
     assert quantize(values).tolist() == [[0, 255, 254, 1, 127]]
 
 
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_levels_that_were_read_from_a_file_come_back(dtype):
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    np.testing.assert_array_equal(quantize(levels.astype(dtype) / dtype(255)), levels)
+
+
 @pytest.mark.parametrize('bad', [-0.01, 1.5, np.nan])
 def test_quantizing_refuses_what_is_no_probability(bad):
     with pytest.raises(ValueError, match=r'expected \[0, 1\].*not logits'):
