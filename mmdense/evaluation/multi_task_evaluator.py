@@ -39,6 +39,10 @@ class MultiTaskEvaluator(Evaluator):
             that data set. None without: every task brings its own metrics.
         data (str | None): Short name of the data set, on which profiles depend: ``nyud``,
             ``nyuv2``, ``pascal``, ``cityscapes`` or ``rooms``.
+        edge_split (str | None): Profiles of PASCAL-Context score boundaries on the 2498 of
+            5105 validation pictures that ``ImageSets/Context/test_new.txt`` of the data set
+            lists, as the published numbers do; ``'val_new'`` is the other part. None: on
+            all pictures.
         cross_task (Sequence[dict]): Configs of metrics over several tasks, such as
             ``dict(type='NormalDepthConsistencyMetric')``; they are handed ``tasks``.
         delta_m (Mapping | None): Arguments of :class:`DeltaM`, such as
@@ -63,6 +67,7 @@ class MultiTaskEvaluator(Evaluator):
         metrics: Mapping[str, Sequence[dict[str, Any]]] | Sequence[Any] | None = None,
         profile: str | None = None,
         data: str | None = None,
+        edge_split: str | None = 'test_new',
         cross_task: Sequence[dict[str, Any]] = (),
         delta_m: Mapping[str, Any] | None = None,
     ) -> None:
@@ -78,7 +83,7 @@ class MultiTaskEvaluator(Evaluator):
         wanted = {key: task.headline for key, task in self.tasks.items()}
         if self.profile is not None or data is not None:
             rest = [key for key in self.tasks if key not in chosen]
-            for key, protocol in choose_profile(profile, data, rest).items():
+            for key, protocol in choose_profile(profile, data, rest, edge_split).items():
                 chosen[key] = protocol.metrics
                 wanted[key] = protocol.headline
         built: list[Any] = []

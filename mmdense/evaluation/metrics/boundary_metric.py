@@ -78,6 +78,7 @@ class BoundaryMetric(DenseMetric):
             ``label_field``.
         label_field (str): Field of the sample for ``gt='labels'``.
         subset (str | None): File with one sample id per line; other pictures are left out.
+            A relative path counts from the ``data_root`` of the data set, where there is one.
             Published PASCAL-Context numbers use 2498 of the 5105 validation pictures.
         workers (int | None): Processes that count. 0: none but this. None: one per core
             that this rank has; none for pictures below 65,536 pixels.
@@ -169,16 +170,20 @@ class BoundaryMetric(DenseMetric):
     def _read_subset(self) -> frozenset[str] | None:
         if self.subset is None or self._ids is not None:
             return self._ids
+        # Alone, outside a runner, the metric knows no data set: the path stands as it is.
+        path = Path((self._dataset_meta or {}).get('data_root', ''), self.subset)
         try:
-            lines = Path(self.subset).read_text().splitlines()
+            lines = path.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
-                f"BoundaryMetric: the list `subset='{self.subset}'` cannot be read ({error}). "
-                'Give a text file with one sample id per line, or subset=None for all pictures.'
+                f"BoundaryMetric: the list '{path}' of the pictures to score cannot be read "
+                f'({error}). Put a text file with one sample id per line there. To score all '
+                'pictures, set subset=None, or edge_split=None in an evaluator with a profile; '
+                'such numbers do not compare with published ones.'
             ) from error
         self._ids = frozenset(line.strip() for line in lines if line.strip())
         if not self._ids:
-            raise DataError(f"BoundaryMetric: the list `subset='{self.subset}'` names no picture.")
+            raise DataError(f"BoundaryMetric: the list '{path}' names no picture.")
         return self._ids
 
     def valid(self, gt: Array) -> Array:
