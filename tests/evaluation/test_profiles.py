@@ -17,6 +17,7 @@ from mmdense.evaluation import (
 from mmdense.registry import METRICS
 from mmdense.structures import DenseDataSample
 from mmdense.tasks import build_tasks
+from mmdense.utils import DataError
 
 TASKS = dict(
     semseg=dict(type='SemSeg', num_classes=4),
@@ -191,3 +192,33 @@ def test_page_lists_every_profile_with_its_data_sets():
 def test_metric_keeps_working_alone():
     gt = np.full((2, 2), 2.0, np.float32)
     assert DepthMetric().score([(gt + 1, gt)])['rmse'] == 1
+
+
+@pytest.mark.parametrize(
+    ('split', 'subset'),
+    [
+        ('test_new', 'ImageSets/Context/test_new.txt'),
+        ('val_new', 'ImageSets/Context/val_new.txt'),
+        (None, None),
+    ],
+)
+def test_pascal_boundaries_are_scored_on_the_list_of_the_data_set(split, subset, tmp_path):
+    evaluator = MultiTaskEvaluator(
+        dict(boundary=dict(type='Boundary')), profile='atrc', data='pascal', edge_split=split
+    )
+    (metric,) = evaluator.metrics
+    assert metric.subset == subset
+    assert metric.protocol.endswith('all pictures' if split is None else f'{split}.txt')
+    if split is None:
+        evaluator.dataset_meta = dict(data_root=str(tmp_path))
+        return
+    with pytest.raises(DataError, match=rf'{tmp_path}/{subset}.*edge_split=None'):
+        evaluator.dataset_meta = dict(data_root=str(tmp_path))
+    (tmp_path / subset).parent.mkdir(parents=True)
+    (tmp_path / subset).write_text('a\n')
+    evaluator.dataset_meta = dict(data_root=str(tmp_path))
+
+
+def test_edge_split_leaves_other_data_alone():
+    chosen = choose_profile('atrc', 'nyud', ['boundary'], edge_split='val_new')
+    assert 'subset' not in chosen['boundary'].metrics[0]
