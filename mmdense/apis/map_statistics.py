@@ -19,6 +19,7 @@ _MAX_SHARE = 0.01
 #: Pixels without which the sign of an axis says nothing.
 _MIN_PIXELS = 1000
 _LOG_BINS = np.geomspace(1e-5, 1e5, 2001)
+_SHARE_BINS = 200
 _PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
@@ -107,6 +108,8 @@ class LabelStatistics(MapStatistics):
         shares = self.shares()
         axes.bar(range(len(shares)), [100 * share for share in shares.values()])
         axes.set_yscale('log')
+        # Half of the rarest class, so that its bar shows.
+        axes.set_ylim(bottom=50 * min((share for share in shares.values() if share), default=1))
         axes.set_ylabel('% of known pixels')
         few = len(shares) <= 45
         axes.set_xticks(range(len(shares)) if few else [], list(shares) if few else [])
@@ -176,13 +179,13 @@ class ShareStatistics(MapStatistics):
     def __init__(self, task: BaseTask) -> None:
         super().__init__(task)
         self.ones = 0
-        self.counts = np.zeros(20, np.int64)
+        self.counts = np.zeros(_SHARE_BINS, np.int64)
 
     def count(self, gt: Array, valid: Array, extra: dict[str, Array]) -> None:
         known, ones = int(valid.sum()), int((gt == 1).sum())
         self.ones += ones
         if known:
-            self.counts[min(int(20 * ones / known), 19)] += 1
+            self.counts[min(_SHARE_BINS * ones // known, _SHARE_BINS - 1)] += 1
 
     def as_dict(self) -> dict[str, Any]:
         return dict(super().as_dict(), positive_share=_share(self.ones, self.known))
@@ -198,7 +201,10 @@ class ShareStatistics(MapStatistics):
         return [f'positive: {100 * _share(self.ones, self.known):.2f} % of the known pixels']
 
     def draw(self, axes: Any) -> None:
-        axes.bar(np.arange(20) * 5 + 2.5, self.counts, width=4.5)
+        last = int(np.flatnonzero(self.counts).max(initial=0)) + 1
+        edges = np.linspace(0, 100, _SHARE_BINS + 1)
+        axes.stairs(self.counts[:last], edges[: last + 1], fill=True)
+        axes.set_xlim(0)
         axes.set_xlabel('% positive in a picture')
         axes.set_ylabel('pictures')
 

@@ -178,7 +178,7 @@ def read_binary(
     if one is None:
         one = 255 if stored.max() > 1 else 1
     grey = stored.dtype == np.uint8 and one == 255
-    if stored.ndim != 2 or not (grey or np.isin(stored, (0, one)).all()):
+    if stored.ndim != 2 or not (grey or ((stored == 0) | (stored == one)).all()):
         raise DataError(
             f'{path}: the map is {stored.dtype} {stored.shape} with values from {stored.min()} to '
             f'{stored.max()}; expected (H, W) of 0 and {one}.'

@@ -75,16 +75,19 @@ class MultiTaskEvaluator(Evaluator):
                 f'{suggest(unknown[0], self.tasks)}'
             )
         self.profile, self.data = profile_name(profile, data), data
-        self._headline_of = {key: task.headline for key, task in self.tasks.items()}
+        wanted = {key: task.headline for key, task in self.tasks.items()}
         if self.profile is not None or data is not None:
             rest = [key for key in self.tasks if key not in chosen]
             for key, protocol in choose_profile(profile, data, rest).items():
                 chosen[key] = protocol.metrics
-                self._headline_of[key] = protocol.headline
+                wanted[key] = protocol.headline
         built: list[Any] = []
+        self._headline_of: dict[str, str] = {}
         for key, task in self.tasks.items():
             configs = chosen.get(key, task.metrics)
-            built += [METRICS.build(cfg, default_args=dict(task=task)) for cfg in configs]
+            own = [METRICS.build(cfg, default_args=dict(task=task)) for cfg in configs]
+            built += own
+            self._headline_of[key] = _headline(task.prefix, wanted[key], own)
         built += [METRICS.build(cfg, default_args=dict(tasks=self.tasks)) for cfg in cross_task]
         if metrics is not None and not isinstance(metrics, Mapping):
             built += list(metrics)
@@ -177,6 +180,17 @@ class MultiTaskEvaluator(Evaluator):
                     protocol=metric.protocol,
                 )
         return details
+
+
+def _headline(prefix: str, wanted: str, metrics: Sequence[Any]) -> str:
+    """``wanted`` if the metrics of a task give it, else the first number that they give."""
+    names = [
+        name
+        for metric in metrics
+        if getattr(metric, 'prefix', None) == prefix
+        for name in getattr(metric, 'higher_is_better', ())
+    ]
+    return names[0] if names and wanted not in names else wanted
 
 
 def format_value(detail: Mapping[str, Any]) -> str:

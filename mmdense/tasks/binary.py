@@ -27,7 +27,8 @@ class BinaryTask(BaseTask):
         return gt != self.ignore_value
 
     def check(self, gt: Array, where: str) -> Array:
-        bad = ~np.isin(gt, (0, 1, self.ignore_value))
+        # np.isin takes ten times as long.
+        bad = (gt != 0) & (gt != 1) & (gt != self.ignore_value)
         if bad.any():
             raise DataError(
                 f"{where}: ground truth of task '{self.key}' holds "

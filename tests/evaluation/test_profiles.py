@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,10 +163,29 @@ def test_two_metrics_of_one_task_describe_their_own_numbers():
     assert 'thresholds' in details['saliency/maxF']['protocol']
 
 
+def test_headline_of_other_metrics_is_their_first_number():
+    metrics = dict(saliency=[dict(type='EdgeLossMetric')], depth=[dict(type='DepthMetric')])
+    config = {key: TASKS[key] for key in metrics}
+    evaluator = MultiTaskEvaluator(tasks=config, metrics=metrics)
+    maps = dict(saliency=saliency((4, 4)), depth=np.ones((4, 4), np.float32))
+    evaluator.process([sample(build_tasks(config), maps)])
+    evaluator.evaluate(1)
+    expected = dict(saliency='saliency/loss', depth='depth/rmse')
+    assert evaluator.report['headlines'] == expected
+
+
 def test_changing_a_chosen_profile_leaves_the_table_alone():
     chosen = choose_profile('atrc', 'nyud', ['depth'])
     chosen['depth'].metrics[0]['clamp'] = 5
     assert protocol('atrc', 'nyud', 'depth')['clamp'] == 0
+
+
+def test_page_lists_every_profile_with_its_data_sets():
+    page = (Path(__file__).parents[2] / 'docs' / 'evaluation.md').read_text()
+    rows = [line.split('|') for line in page.splitlines() if line.startswith('| `')]
+    listed = {cells[1].strip(' `'): set(re.findall('`([a-z0-9]+)`', cells[3])) for cells in rows}
+    profiles = {name: set(sets) for name, sets in PROFILES.items()}
+    assert {name: sets for name, sets in listed.items() if name in PROFILES} == profiles
 
 
 def test_metric_keeps_working_alone():

@@ -44,3 +44,9 @@ cityscapes_test_pipeline = [
     dict(type='TaskAwareResize', size=cityscapes_size, with_gt=False),
     dict(type='PackDenseInputs')
 ]
+# Ground truth resized too, for TaskPrompter's scores at 512x1024 (with
+# model.test_cfg.resize=False).
+cityscapes_resized_pipeline = [
+    dict(type='TaskAwareResize', size=cityscapes_size),
+    dict(type='PackDenseInputs')
+]

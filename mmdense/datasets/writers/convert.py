@@ -75,6 +75,8 @@ def convert(source: Source, writer: LayoutWriter, workers: int = 0, show: bool =
                 jobs.append((split, index))
     for _ in run_jobs(_write, (source, writer), jobs, workers, show):
         pass
+    # In the order of the source, whatever was written now or before, here or by workers.
+    writer.names.clear()
     for split, name in names:
         writer.record(split, name)
     writer.finish()

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mmdense.datasets.transforms import (
@@ -14,9 +14,16 @@ from mmdense.datasets.transforms import (
 )
 from mmdense.utils.padding import padding_of
 
+any_sample = given(height=st.integers(1, 12), width=st.integers(1, 12), seed=st.integers(0, 999))
+few = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
-def test_two_flips_give_back_everything(make_sample):
-    before, sample = make_sample(), make_sample()
+
+@few
+@any_sample
+def test_two_flips_give_back_everything(make_sample, height, width, seed):
+    before, sample = (make_sample((height, width), seed) for _ in range(2))
     for _ in range(2):
         sample = TaskAwareFlip(prob=1).transform(sample)
     assert np.array_equal(sample['img'], before['img'])
@@ -25,8 +32,11 @@ def test_two_flips_give_back_everything(make_sample):
         assert np.array_equal(sample['gt'][key], gt)
 
 
-def test_one_flip_negates_x_of_normals_and_nothing_else(make_sample):
-    before, sample = make_sample(), TaskAwareFlip(prob=1).transform(make_sample())
+@few
+@any_sample
+def test_one_flip_negates_x_of_normals_and_nothing_else(make_sample, height, width, seed):
+    before, sample = (make_sample((height, width), seed) for _ in range(2))
+    sample = TaskAwareFlip(prob=1).transform(sample)
     assert np.array_equal(sample['img'], before['img'][:, ::-1])
     for key, gt in before['gt'].items():
         mirrored = gt[:, ::-1] * (np.array([-1, 1, 1]) if key == 'normal' else 1)

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -63,6 +64,26 @@ def test_linear_depth_is_bilinear_where_all_is_known():
     assert resize_gt(Depth(), depth, (1, 4), 'linear')[0].tolist() == [1.0, 1.5, 2.5, 3.0]
 
 
+@settings(max_examples=60, deadline=None)
+@given(sides, sides, sides, sides, st.integers(0, 999))
+def test_depth_is_never_interpolated_across_unknown_pixels(h, w, new_h, new_w, seed):
+    """Known output lies between the known pixels around it, and is known where nearest is."""
+    rng = np.random.default_rng(seed)
+    depth = rng.uniform(1, 9, (h, w)).astype(np.float32)
+    depth[rng.random((h, w)) < 0.5] = 0
+    out = resize_gt(Depth(), depth, (new_h, new_w), 'linear')
+    if (h, w) == (new_h, new_w):
+        return
+    assert np.array_equal(out > 0, resize_nearest(depth, (new_h, new_w)) > 0)
+    for row, col in zip(*np.nonzero(out)):
+        y, x = (row + 0.5) * h / new_h - 0.5, (col + 0.5) * w / new_w - 0.5
+        rows = np.clip([np.floor(y), np.ceil(y)], 0, h - 1).astype(int)
+        cols = np.clip([np.floor(x), np.ceil(x)], 0, w - 1).astype(int)
+        around = depth[np.ix_(rows, cols)]
+        around = around[around > 0]
+        assert around.min() - 1e-4 <= out[row, col] <= around.max() + 1e-4
+
+
 def test_infinite_depth_does_not_leak():
     depth = np.array([[1.0, np.inf, 3.0]], np.float32)
     out = resize_gt(Depth(), depth, (1, 6), 'linear')
@@ -74,6 +95,29 @@ def test_linear_normals_have_unit_length():
     out = resize_gt(Normal(), normal, (1, 4), 'linear')
     assert np.allclose(np.linalg.norm(out, axis=-1), 1)
     assert np.allclose(out[0, 1], np.array([0.75, 0.25, 0]) / np.hypot(0.75, 0.25))
+
+
+@pytest.mark.parametrize('size', [(15, 17), (7, 6), (20, 24)])
+def test_cubic_normals_are_cubic_where_all_it_weighs_is_known_and_linear_elsewhere(size):
+    rng = np.random.default_rng(1)
+    normal = rng.normal(size=(12, 14, 3)).astype(np.float32)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    normal[4:6, 7:9] = 0
+    out = resize_gt(Normal(), normal, size, 'cubic')
+    cubic = cv2.resize(normal, size[::-1], interpolation=cv2.INTER_CUBIC)
+    cubic /= np.linalg.norm(cubic, axis=-1, keepdims=True)
+    linear = resize_gt(Normal(), normal, size, 'linear')
+    known = normal.any(axis=-1)
+    seen = {True: 0, False: 0}
+    for row, col in np.ndindex(size):
+        y, x = (np.array([row, col]) + 0.5) * known.shape / size - 0.5
+        rows = np.clip(np.arange(4) + int(np.floor(y)) - 1, 0, 11)
+        cols = np.clip(np.arange(4) + int(np.floor(x)) - 1, 0, 13)
+        all_known = bool(known[np.ix_(rows, cols)].all())
+        expected = cubic if all_known else linear
+        assert np.allclose(out[row, col], expected[row, col], atol=1e-5)
+        seen[all_known] += not np.allclose(cubic[row, col], linear[row, col], atol=1e-3)
+    assert seen[True] > 10 and seen[False] > 5
 
 
 def test_labels_are_moved_by_nearest_even_if_linear_is_asked():

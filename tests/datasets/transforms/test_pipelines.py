@@ -1,5 +1,6 @@
 """Every list of `configs/_base_/pipelines` runs, for every task and kind of depth."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from mmengine.runner import Runner
 
 from mmdense.tasks import build_tasks
 
-FOLDER = Path(__file__).parents[3] / 'configs/_base_/pipelines'
+ROOT = Path(__file__).parents[3]
+FOLDER = ROOT / 'configs/_base_/pipelines'
 FILES = {path.stem: Config.fromfile(path) for path in sorted(FOLDER.glob('*.py'))}
 PIPELINES = [(stem, key) for stem, cfg in FILES.items() for key in cfg if key.endswith('_pipeline')]
 TRAINING = [(stem, key) for stem, key in PIPELINES if key.endswith('train_pipeline')]
@@ -117,6 +119,22 @@ def test_test_lists_leave_ground_truth_native(stem, key, make_sample):
     assert tuple(packed['inputs'].shape[1:]) == size
 
 
+RESIZED = [p for p in PIPELINES if p[1].endswith(('resized_pipeline', 'selection_pipeline'))]
+
+
+@pytest.mark.parametrize(('stem', 'key'), RESIZED)
+def test_lists_that_resize_ground_truth_leave_its_values(stem, key, make_sample):
+    sample = make_sample((97, 131))
+    before = {name: gt.copy() for name, gt in sample['gt'].items()}
+    packed = build(stem, key)(sample)
+    size = output_size(stem, key, None)
+    assert tuple(packed['inputs'].shape[1:]) == size
+    for name, gt in maps(packed, sample).items():
+        assert gt.shape[:2] == size
+        if name != 'normal':
+            assert np.isin(gt, before[name]).all(), name
+
+
 @settings(
     max_examples=25,
     deadline=None,
@@ -144,6 +162,23 @@ def test_the_same_generator_gives_the_same_sample(stem, key, make_sample):
     assert torch.equal(packed[0]['inputs'], packed[1]['inputs'])
     for task in make_sample()['tasks'].values():
         assert torch.equal(*(p['data_samples'].gt(task) for p in packed))
+
+
+def test_the_configs_of_the_page_on_data_loading_build(tmp_path):
+    init_default_scope('mmdense')
+    page = (ROOT / 'docs/data_loading.md').read_text()
+    snippets = re.findall(r'```python\n(.*?)```', page, flags=re.S)
+    assert len(snippets) == 2
+    found = []
+    for index, text in enumerate(snippets):
+        path = tmp_path / f'snippet{index}.py'
+        folder = str(FOLDER.parent)
+        path.write_text(text.replace("'./", f"'{folder}/datasets/").replace("'../", f"'{folder}/"))
+        found.append(Config.fromfile(path).train_dataloader.dataset.pipeline)
+        Compose(found[-1])
+    assert found[0] == FILES['atrc'].nyud_train_pipeline
+    assert found[1][0].nearest == 'corner' and found[1][1:] == found[0][1:]
+    assert all(f'`{stem}.py`' in page for stem in FILES)
 
 
 @pytest.mark.parametrize(

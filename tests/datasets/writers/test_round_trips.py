@@ -328,7 +328,7 @@ def test_equal_buildings_give_equal_archives(tmp_path):
         root = write(TaskonomyWriter(tmp_path / name), taskonomy_samples(2))
         contents.append(pack_building(root, 'train0').read_bytes())
     assert contents[0] == contents[1]
-    with pytest.raises(DataError, match=r'no .png files'):
+    with pytest.raises(DataError, match=r'no \.png files'):
         pack_building(tmp_path / 'a', 'nobody')
 
 
