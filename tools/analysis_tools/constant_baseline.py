@@ -44,5 +44,10 @@ def run() -> None:
         atomic_write_text(args.out, json.dumps(scores, indent=2) + '\n')
 
 
+def main() -> int:
+    """Score and return the exit code."""
+    return guard(run)
+
+
 if __name__ == '__main__':
-    sys.exit(guard(run))
+    sys.exit(main())

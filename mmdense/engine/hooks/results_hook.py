@@ -12,7 +12,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmdense.engine.run_facts import describe_run
+from mmdense.engine.run_facts import describe_run, note_origin
 from mmdense.evaluation import MultiTaskEvaluator
 from mmdense.registry import HOOKS
 from mmdense.utils.files import atomic_write_text
@@ -42,6 +42,9 @@ class ResultsHook(Hook):
             evaluator = getattr(getattr(runner, f'_{mode}_loop', None), 'evaluator', None)
             if isinstance(evaluator, MultiTaskEvaluator) and evaluator.delta_m is not None:
                 evaluator.delta_m.bind(describe_run(runner, mode))
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        note_origin(runner, checkpoint)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._write(runner, runner.val_loop, 'val')
