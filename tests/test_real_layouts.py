@@ -77,7 +77,7 @@ def trees(tmp_path_factory):
 def test_baseline_trains_and_is_scored_by_the_profile_of_its_data(case, trees, tmp_path):
     layout, size, config, profile, headlines = CASES[case]
     options = (
-        f'data_root={trees(layout, size)}', 'train_cfg.max_iters=1', 'train_cfg.val_interval=1',
+        f'data_root={trees(layout, size)}', 'train_cfg.max_iters=2', 'train_cfg.val_interval=2',
         'train_dataloader.batch_size=1', 'train_dataloader.num_workers=0',
         'train_dataloader.persistent_workers=False', 'val_dataloader.batch_size=1',
         'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False',
