@@ -46,6 +46,13 @@ def test_rooms_and_check(tmp_path, capsys, layout):
     assert len(report['checksum']) == 64
 
 
+def test_a_size_that_cannot_be_is_one_line(tmp_path, capsys):
+    assert rooms('nyud', tmp_path, '--size', '4', '4') == 1
+    error = capsys.readouterr().err
+    assert 'size is (4, 4), expected (H, W) of at least 8' in error
+    assert 'Traceback' not in error
+
+
 def test_check_takes_a_config(tmp_path, capsys, monkeypatch):
     assert rooms('nyud', tmp_path) == 0
     config = ROOT / 'configs' / '_base_' / 'datasets' / 'nyud_4task.py'
