@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from mmdense.utils import suggest
 from .counters import Counters, ExactCounters
 from .metrics import StampedMetric
 from .profiles import choose_profile, profile_name
+
+#: Characters of a protocol per row of a table.
+PROTOCOL_WIDTH = 60
 
 
 @EVALUATORS.register_module()
@@ -220,7 +224,8 @@ def results_table(
     """
     compared = compared or {}
     rows = [['task', 'metric', 'value', *compared, 'better', 'protocol']]
-    last_task, last_protocol = None, None
+    protocols = _spread_protocols(report['details'])
+    last_task = None
     for name, detail in report['details'].items():
         task, _, metric = name.partition('/')
         star = ' *' if report['headlines'].get(task) == name else ''
@@ -228,7 +233,6 @@ def results_table(
             format_value(dict(detail, value=values.get(name, math.nan)))
             for values in compared.values()
         ]
-        protocol = detail['protocol']
         rows.append(
             [
                 task if task != last_task else '',
@@ -236,10 +240,10 @@ def results_table(
                 format_value(detail),
                 *others,
                 {True: 'higher', False: 'lower', None: '-'}[detail['higher_is_better']],
-                protocol if (task, protocol) != (last_task, last_protocol) else '',
+                protocols[name],
             ]
         )
-        last_task, last_protocol = task, protocol
+        last_task = task
     gain = report.get('delta_m')
     if gain:
         against = f'against {gain["reference"]["name"]}'
@@ -250,6 +254,23 @@ def results_table(
             against = ''
     rows.append(['', '* headline', '', *[''] * len(compared), '', describe_pictures(report)])
     return AsciiTable(rows).table
+
+
+def _spread_protocols(details: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Name of a number to its part of the protocol, which runs down the rows of its metric.
+
+    A protocol in one cell would make the table wider than any terminal.
+    """
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, detail in details.items():
+        groups.setdefault((name.partition('/')[0], detail['protocol']), []).append(name)
+    cells: dict[str, str] = {}
+    for (_, protocol), names in groups.items():
+        lines = textwrap.wrap(protocol, PROTOCOL_WIDTH)
+        cells.update(zip(names, [*lines[: len(names) - 1], *[''] * len(names)]))
+        # What does not fit into the rows goes into the last one.
+        cells[names[-1]] = '\n'.join(lines[len(names) - 1 :])
+    return cells
 
 
 def describe_pictures(report: Mapping[str, Any]) -> str:

@@ -164,6 +164,19 @@ def test_two_metrics_of_one_task_describe_their_own_numbers():
     assert 'thresholds' in details['saliency/maxF']['protocol']
 
 
+def test_long_protocols_run_down_the_rows_of_their_metric():
+    config = dict(saliency=TASKS['saliency'])
+    metrics = [*choose_profile('mti', 'rooms', ['saliency'])['saliency'].metrics]
+    metrics.append(dict(type='EdgeLossMetric', logit_of_probability=False, prefix='edge'))
+    evaluator = MultiTaskEvaluator(tasks=config, metrics=dict(saliency=metrics))
+    evaluator.process([sample(build_tasks(config), dict(saliency=saliency((4, 4))))])
+    evaluator.evaluate(1)
+    cells = [row.split('|')[5] for row in results_table(evaluator.report).splitlines()[3:-2]]
+    words = ' '.join(' '.join(cells).split())
+    assert words.startswith(' '.join(metric.protocol for metric in evaluator.metrics))
+    assert max(map(len, cells)) < 70
+
+
 def test_headline_of_other_metrics_is_their_first_number():
     metrics = dict(saliency=[dict(type='EdgeLossMetric')], depth=[dict(type='DepthMetric')])
     config = {key: TASKS[key] for key in metrics}
