@@ -42,7 +42,11 @@ def run_converter(args: argparse.Namespace, build: Build, after: After | None = 
 
     def run() -> None:
         began = time.perf_counter()
-        source, writer = build(args)
+        try:
+            source, writer = build(args)
+        except ValueError as error:
+            # An option out of range; the text says which and what would be right.
+            raise DataError(str(error)) from error
         try:
             done = convert(source, writer, args.workers, show=not args.quiet)
             if after is not None:

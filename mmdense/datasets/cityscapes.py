@@ -81,7 +81,7 @@ class CityscapesDataset(ListedDataset):
     setup_hint = (
         'leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip, disparity_trainvaltest.zip and '
         'camera_trainvaltest.zip of www.cityscapes-dataset.com unpack to the folder that '
-        '`data_root` names; docs/datasets.md has the layout.'
+        '`data_root` names; docs/datasets.md has the layout and its converters.'
     )
     default_size = (1024, 2048)
 
@@ -266,7 +266,7 @@ class CityscapesSmallDataset(NumberedArrays):
     available_tasks = ('semseg', 'depth')
     setup_hint = (
         'The preprocessed Cityscapes of MTAN unpacks to a folder with `train` and `val`; '
-        'docs/datasets.md has the layout.'
+        'docs/datasets.md has the layout and its converters.'
     )
     default_size = (128, 256)
     #: Number of classes to their names. The two classes have no official names.

@@ -125,7 +125,7 @@ class TaskonomyDataset(BaseDenseDataset):
     setup_hint = (
         'Taskonomy is downloaded per building and domain with the `omnitools` package of its '
         'authors (domains rgb, depth_zbuffer, normal, segment_semantic, ...); docs/datasets.md '
-        'has the layout.'
+        'has the layout and its converters.'
     )
     default_size = (512, 512)
 

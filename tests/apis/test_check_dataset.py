@@ -229,6 +229,32 @@ def test_the_picture_has_a_panel_per_task(nyud, tmp_path):
     assert one.std() > 10
 
 
+def test_many_pictures_without_depth_tell_up_from_down():
+    task = build_tasks(dict(normal=dict(type='Normal')))['normal']
+    up, down, few = (statistics_of(task) for _ in range(3))
+    for index in range(100):
+        normal = render_room(0, 'train', index, (12, 16)).gt['normal']
+        up.update(normal, {})
+        down.update(normal * [1, -1, 1], {})
+        if index < 20:
+            few.update(normal * [1, -1, 1], {})
+    assert up.problems() == []
+    assert few.problems() == []
+    (problem,) = down.problems()
+    assert 'y seems to point down' in problem
+
+
+def test_histograms_hold_every_known_pixel(nyud):
+    _, cfg = nyud
+    found = check_dataset(cfg).as_dict()['tasks']
+    pixels = COUNT * 96 * 128
+    depth = found['depth']['histogram']
+    assert sum(depth['counts']) == round(found['depth']['known_share'] * pixels)
+    assert len(depth['edges']) == len(depth['counts']) + 1
+    assert all(sum(counts) == pixels for counts in found['normal']['histograms'].values())
+    assert sum(found['boundary']['pictures_by_share']) == COUNT
+
+
 # -- pieces -------------------------------------------------------------------
 
 

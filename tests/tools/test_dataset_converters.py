@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -44,6 +45,13 @@ def test_rooms_and_check(tmp_path, capsys, layout):
     report = json.loads(out.read_text())
     assert report['pictures'] == 1
     assert len(report['checksum']) == 64
+
+
+def test_a_size_that_cannot_be_is_one_line(tmp_path, capsys):
+    assert rooms('nyud', tmp_path, '--size', '4', '4') == 1
+    error = capsys.readouterr().err
+    assert 'size is (4, 4), expected (H, W) of at least 8' in error
+    assert 'Traceback' not in error
 
 
 def test_check_takes_a_config(tmp_path, capsys, monkeypatch):
@@ -189,3 +197,29 @@ def test_a_full_disk_and_ctrl_c_say_that_the_command_goes_on(tmp_path, capsys, m
     monkeypatch.setattr('mmdense.datasets.writers.base.atomic_write_bytes', stop)
     assert rooms('nyud', tmp_path) == 130
     assert 'the same command goes on' in capsys.readouterr().err
+
+
+def documented_commands():
+    """Commands of the data page, line continuations joined."""
+    blocks = re.findall(r'```bash\n(.*?)```', (ROOT / 'docs' / 'datasets.md').read_text(), re.S)
+    lines = '\n'.join(blocks).replace('\\\n', ' ').splitlines()
+    return [line.split('#')[0].strip() for line in lines if line.startswith('python ')]
+
+
+def test_the_data_page_has_a_command_for_every_converter():
+    named = {command.split()[1] for command in documented_commands()}
+    there = {
+        str(path.relative_to(ROOT)) for path in (ROOT / 'tools' / 'dataset_converters').glob('*.py')
+    }
+    assert named == there
+
+
+@pytest.mark.parametrize('command', documented_commands())
+def test_documented_options_exist(command, capsys):
+    _, script, *words = command.split()
+    with pytest.raises(SystemExit):
+        tool(Path(script).stem)(['--help'])
+    usage = capsys.readouterr().out
+    for word in words:
+        if word.startswith('--'):
+            assert re.search(rf'{word}[\s,\]]', usage), word

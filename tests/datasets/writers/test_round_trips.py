@@ -340,6 +340,18 @@ def test_shapes_that_differ_are_refused(tmp_path):
     assert not list(tmp_path.rglob('*.*'))
 
 
+@pytest.mark.parametrize(
+    ('writer', 'classes'),
+    [(NYUDWriter, 40), (NYUv2Writer, 13), (PASCALContextWriter, 21), (CityscapesWriter, 19),
+     (CityscapesSmallWriter, 7), (TaskonomyWriter, 17)],
+)  # fmt: skip
+def test_labels_that_the_layout_lacks_are_refused(tmp_path, writer, classes):
+    one = dict(img=sample(40)['img'], gt=dict(semseg=np.full(SIZE, classes, np.uint8)))
+    with pytest.raises(DataError, match=rf'0\.\.{classes - 1} and 255 .* labels \[{classes}\]'):
+        writer(tmp_path).write('train', 0, one)
+    assert not [path for path in tmp_path.rglob('*') if path.is_file()]
+
+
 def test_pictures_without_a_task_lack_its_file(tmp_path):
     samples = [sample(40), sample(40, 1)]
     del samples[1]['gt']['depth']
