@@ -162,7 +162,8 @@ def _reading_times(
     for index in order:
         for key, clock in clocks.items():
             part = alone.get(key, dataset)
-            info = part.get_data_info(index)
+            # A task on its own may have fewer pictures: those that hold nothing of it are dropped.
+            info = part.get_data_info(index % len(part))
             with _replaced(fileio, 'get', clock.timed('file', fileio.get)):
                 clock.timed('read', part.read_sample)(info)
     for key, clock in clocks.items():

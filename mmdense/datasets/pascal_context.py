@@ -54,11 +54,15 @@ def context_boundaries(label_map: Array) -> Array:
     Returns:
         Array: uint8 ``(H, W)`` of 0 and 1.
     """
-    # Imported here: skimage.morphology takes a third of a second, which other data sets save.
-    from skimage.morphology import thin
+    # Imported here: data sets lie beside evaluation, not above it. Gives what
+    # skimage.morphology.thin gives in a fifth of the time, the dearest step of this data set.
+    from mmdense.evaluation.boundary import thin_levels
 
     edges = cv2.Laplacian(label_map.astype(np.float64), cv2.CV_64F, ksize=1) != 0
-    return thin(edges).astype(np.uint8)
+    thinned = np.zeros(edges.shape, np.uint8)
+    remaining, _ = thin_levels(edges.astype(np.uint8), 1)
+    thinned.flat[remaining] = 1
+    return thinned
 
 
 @DATASETS.register_module()

@@ -12,7 +12,7 @@ from mmengine import fileio
 from PIL import Image
 
 from mmdense.conventions import LIBRARY_AXES, axis_signs
-from mmdense.tasks.normal import vector_length
+from mmdense.tasks.normal import stack_channels, vector_length
 from mmdense.utils import DataError
 
 from .formats import decode_npy, decode_picture
@@ -283,7 +283,7 @@ def decode_normals(
         scale = 1 / length
     else:
         scale = known.astype(np.float32)
-    normals *= cv2.merge([scale, scale, scale])
+    normals *= stack_channels(scale)
     signs = axis_signs(axes)
     if (signs < 0).any():
         normals *= signs

@@ -22,6 +22,12 @@ def vector_length(vectors: Array) -> Array:
     return np.sqrt(x * x + y * y + z * z)
 
 
+def stack_channels(values: Array) -> Array:
+    """``(H, W)`` repeated to ``(H, W, 3)``; much faster to multiply with than ``[..., None]``."""
+    stacked: Array = cv2.merge([values, values, values])
+    return stacked
+
+
 @TASKS.register_module()
 class Normal(BaseTask):
     """Unit surface normals in the camera frame; the zero vector is unknown.
@@ -55,19 +61,19 @@ class Normal(BaseTask):
         return mirrored
 
     def rotate(self, gt: Array, angle: float) -> Array:
-        cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
-        turned = gt.copy()
-        turned[..., 0] = cos * gt[..., 0] - sin * gt[..., 1]
-        turned[..., 1] = sin * gt[..., 0] + cos * gt[..., 1]
+        cos, sin = np.cos(angle), np.sin(angle)
+        turned: Array = cv2.transform(gt, np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]]))
         return turned
 
     def renormalize(self, gt: Array, valid: Array) -> Array:
         length = vector_length(gt)
         length[~valid | (length <= 1e-6)] = np.inf
-        return gt * (1 / length)[..., None]
+        return gt * stack_channels(1 / length)
 
     def valid(self, gt: Array) -> Array:
-        return (gt != 0).any(axis=-1)
+        # By channels: a reduction over the short last axis takes ten times as long.
+        known: Array = (gt[..., 0] != 0) | (gt[..., 1] != 0) | (gt[..., 2] != 0)
+        return known
 
     def valid_mask(self, target: Tensor) -> Tensor:
         return (target != 0).any(dim=1, keepdim=True)

@@ -107,6 +107,8 @@ def run(args: argparse.Namespace) -> None:
         measure(args, cfg)
         return
     size = tuple(args.size)
+    if min(size) < 8:
+        raise ConfigError(f'--size {size[0]} {size[1]}: rooms have at least 8 pixels a side.')
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(args.root or temporary)
         source = RoomsSource('nyud', dict(train=args.images), size)

@@ -118,35 +118,24 @@ def move_gt(task: BaseTask, gt: Array, mode: str, move: Mover) -> Array:
             f"interpolation['{task.key}'] is {mode!r}, but maps of this task can be moved by "
             f'{" or ".join(map(repr, task.interpolations))} only: others invent values.'
         )
-    known = task.valid(gt)
-    moved_known = move(known.astype(np.uint8), 'nearest', 0).astype(bool)
+    known = task.valid(gt).astype(np.uint8)
+    moved_known = move(known, 'nearest', 0)
     total = move(known.astype(np.float32), 'linear', 0)
     # cv2 rounds nearest and linear coordinates apart: guards the division below.
     moved_known &= total > 0
-    masked = gt
-    if not known.all():
-        # What is unknown may be infinite; times zero that would be NaN.
-        masked = np.where(_like(known, gt), gt, 0).astype(gt.dtype, copy=False)
-    values = _move_linear(masked, total, moved_known, move)
+    # What is unknown may be infinite; times zero that would be NaN.
+    masked = cv2.copyTo(gt, known)
+    values = move(masked, 'linear', 0)
+    total[moved_known == 0] = 1
+    values /= total if gt.ndim == 2 else cv2.merge([total] * gt.shape[2])
     if mode == 'cubic':
         # Where the eroded mask interpolates to 1, all 4 x 4 pixels of the cubic are known.
-        sure = cv2.erode(known.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+        sure = cv2.erode(known, np.ones((3, 3), np.uint8)).astype(np.float32)
         inner = move(sure, 'linear', 0) > 0.9999
-        np.copyto(values, move(masked, 'cubic', 0), where=_like(inner, gt))
-    values = task.renormalize(values, moved_known)
-    values[~moved_known] = task.ignore_value
-    return values
-
-
-def _move_linear(masked: Array, total: Array, known: Array, move: Mover) -> Array:
-    """Bilinear mean over known pixels; ``masked`` is 0 where unknown, ``total`` their weight."""
-    values = move(masked, 'linear', 0)
-    return values / _like(np.where(known, total, 1), values)
-
-
-def _like(mask: Array, values: Array) -> Array:
-    """``(H, W)`` so that it broadcasts against ``(H, W[, D])``."""
-    return mask if values.ndim == 2 else mask[..., None]
+        cv2.copyTo(move(masked, 'cubic', 0), inner.astype(np.uint8), values)
+    values = task.renormalize(values, moved_known.astype(bool))
+    out = np.full_like(values, task.ignore_value)
+    return cv2.copyTo(values, moved_known, out)
 
 
 def resize_gt(
