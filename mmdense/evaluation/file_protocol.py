@@ -12,6 +12,14 @@ import numpy as np
 
 Array = np.ndarray
 
+#: Truncation to 8 bits makes a unit vector longer by less than sqrt(3) * 2 / 255.
+_LONGEST = 1.02
+
+
+def single_or_double(values: Array) -> Array:
+    """float64 as it is, everything else in float32, in which networks compute at most."""
+    return values if values.dtype == np.float64 else values.astype(np.float32)
+
 
 def probability_to_uint8(probability: Array) -> Array:
     """Grey levels of probabilities in [0, 1]: 255 p, truncated.
@@ -20,8 +28,10 @@ def probability_to_uint8(probability: Array) -> Array:
         >>> probability_to_uint8(np.array([0.0, 0.5, 0.999, 1.0])).tolist()
         [0, 127, 254, 255]
     """
-    # In float64, as the boundary benchmark truncates: float32 may round 255 p up to a level.
-    return np.clip(255 * probability.astype(np.float64), 0, 255).astype(np.uint8)
+    # In the precision of the network, as codes that write files do; levels that were read come
+    # back in both.
+    levels: Array = 255 * single_or_double(probability)
+    return np.clip(levels, 0, 255).astype(np.uint8)
 
 
 def uint8_to_probability(levels: Array) -> Array:
@@ -30,13 +40,21 @@ def uint8_to_probability(levels: Array) -> Array:
 
 
 def normals_to_uint8(normals: Array) -> Array:
-    """Colours of vectors with components in [-1, 1]: 255 (n + 1) / 2, truncated.
+    """Colours of vectors ``(..., 3)`` with components in [-1, 1]: 255 (n + 1) / 2, truncated.
+
+    A map that holds vectors longer than one is taken for what a network gave, and normalised
+    first, as published codes do. Shorter vectors, of a map that was resized, stay as they are.
 
     Example:
         >>> normals_to_uint8(np.array([[0.0, -1.0, 1.0]])).tolist()
         [[127, 0, 255]]
     """
+    if not np.issubdtype(normals.dtype, np.floating):
+        normals = normals.astype(np.float64)
     kind = normals.dtype.type
+    length = np.sqrt((normals**2).sum(axis=-1, keepdims=True))
+    if (length > _LONGEST).any():
+        normals = np.divide(normals, length, out=np.zeros_like(normals), where=length > 0)
     # The step is below the resolution of float32; in float64 it undoes the rounding of
     # 2 v / 255 - 1, which would lose a level for some v.
     scaled = (normals + kind(1)) * kind(127.5) + kind(1e-9)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
-from mmengine.structures import BaseDataElement
 from terminaltables import AsciiTable
 
 from mmdense.registry import EVALUATORS, METRICS
@@ -19,6 +18,7 @@ from mmdense.utils import suggest
 
 from .counters import Counters, ExactCounters
 from .metrics import StampedMetric
+from .metrics.base import as_mapping, read_map
 from .profiles import choose_profile, profile_name
 
 #: Characters of a protocol per row of a table.
@@ -110,7 +110,7 @@ class MultiTaskEvaluator(Evaluator):
 
     def process(self, data_samples: Sequence[Any], data_batch: Any = None) -> None:
         """Hand a batch of samples to every metric."""
-        samples = [x.to_dict() if isinstance(x, BaseDataElement) else x for x in data_samples]
+        samples = [as_mapping(sample) for sample in data_samples]
         for sample in samples:
             self._pictures.add(self._describe(sample))
         super().process(samples, data_batch)
@@ -121,8 +121,8 @@ class MultiTaskEvaluator(Evaluator):
         for key, task in self.tasks.items():
             gt = sample.get(f'gt_{task.field}')
             if gt is not None:
-                height, width = gt['data'].shape[-2:]
-                counted.setdefault('size', np.asarray([height, width]))
+                shape = read_map(gt, task.gt_channels, f"gt of task '{key}'", True).shape
+                counted.setdefault('size', np.asarray(shape[:2]))
                 counted[f'labelled/{key}'] = np.asarray(1)
         size = counted.pop('size', None)
         return counted if size is None else {**counted, 'x'.join(map(str, size)): np.asarray(1)}

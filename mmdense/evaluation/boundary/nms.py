@@ -6,6 +6,7 @@ import numpy as np
 from scipy.ndimage import correlate1d
 
 from mmdense.evaluation.file_protocol import probability_to_uint8
+from mmdense.utils import DataError, ShapeError
 
 Array = np.ndarray
 
@@ -23,6 +24,7 @@ def quantize(probability: Array) -> Array:
     Raises:
         ValueError: If a value is NaN or outside [0, 1].
     """
+    probability = np.asarray(probability)
     # Not `any(... < 0)`: a comparison with NaN is False.
     if not ((probability >= 0).all() and (probability <= 1).all()):
         raise ValueError(
@@ -31,6 +33,19 @@ def quantize(probability: Array) -> Array:
             'sigmoid), not logits.'
         )
     return probability_to_uint8(probability)
+
+
+def require_levels(levels: Array) -> None:
+    """Raise unless a map has the form that files of the benchmark have, ``(H, W)`` uint8."""
+    if np.ndim(levels) != 2:
+        raise ShapeError(
+            f'boundary map: shape {np.shape(levels)}, expected (H, W). Take off the channel.'
+        )
+    if getattr(levels, 'dtype', None) != np.uint8:
+        raise DataError(
+            f'boundary map: {getattr(levels, "dtype", type(levels).__name__)}, expected an array '
+            'of uint8, probability times 255. Call quantize(probability) first.'
+        )
 
 
 def suppress_non_maxima(levels: Array) -> Array:
@@ -49,7 +64,12 @@ def suppress_non_maxima(levels: Array) -> Array:
 
     Returns:
         Array: ``(H, W)`` float64 in [0, 1].
+
+    Raises:
+        ShapeError: If ``levels`` is not ``(H, W)``.
+        DataError: If ``levels`` is not uint8.
     """
+    require_levels(levels)
     p = levels / 255.0
     rows, columns = np.nonzero(levels)
     if len(rows) == 0:

@@ -24,17 +24,16 @@ from mmdense.evaluation.counters import Counters
 from mmdense.evaluation.ordered_pool import OrderedPool, cores_per_process
 from mmdense.registry import METRICS
 from mmdense.tasks import BaseTask
-from mmdense.utils import DataError, ShapeError
+from mmdense.utils import DataError
 from mmdense.utils.files import atomic_write_text
 
 from .base import (
     Array,
     DenseMetric,
     Sample,
-    map_to_array,
+    as_mapping,
     name_of,
     require_choice,
-    require_finite,
 )
 
 #: Thresholds of ``approximate=True``.
@@ -213,7 +212,7 @@ class BoundaryMetric(DenseMetric):
         return {} if job is None else self._counters(count_picture(*job))
 
     def process(self, data_batch: Any, data_samples: Sequence[Sample]) -> None:
-        for sample in data_samples:
+        for sample in map(as_mapping, data_samples):
             job = self._read(sample)
             if job is None:
                 self._add(self._workers().skip(None))
@@ -234,18 +233,20 @@ class BoundaryMetric(DenseMetric):
             )
         if pred is None or gt is None or (ids is not None and _sample_id(sample) not in ids):
             return None
-        pred_map, gt_map = map_to_array(pred['data']), map_to_array(gt['data'])
-        if pred_map.shape != gt_map.shape:
-            raise ShapeError(
-                f"BoundaryMetric: prediction {pred_map.shape} and '{self.gt_field}' "
-                f'{gt_map.shape} differ for {name}. In test pipelines keep the ground truth at '
-                '`ori_shape`, or set model.test_cfg.resize=False.'
-            )
-        require_finite(pred_map, 'BoundaryMetric', name)
+        maps = self._read_pair(pred, gt, name, channels_first=True, gt_name=f"'{self.gt_field}'")
+        return self._checked_job(*maps, name)
+
+    def _score_maps(self, pred: Any, gt: Any, where: str, channels_first: bool) -> Counters:
+        maps = self._read_pair(pred, gt, where, channels_first)
+        return self._counters(count_picture(*self._checked_job(*maps, where)))
+
+    def _checked_job(self, pred: Array, gt: Array, where: str) -> Job:
+        # Everywhere, as the suppression looks at neighbours of the pixels that count.
+        self._require_finite(pred, where)
         try:
-            return self._job(pred_map, gt_map, self.valid(gt_map))
+            return self._job(pred, gt, self.valid(gt))
         except ValueError as error:
-            raise DataError(f"BoundaryMetric: picture '{name}': {error}") from error
+            raise DataError(f"BoundaryMetric: picture '{where}': {error}") from error
 
     def _workers(self) -> OrderedPool:
         if self._pool is None:

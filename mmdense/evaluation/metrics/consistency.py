@@ -37,6 +37,6 @@ def predicted(who: str, task: BaseTask, sample: Sample) -> Array | None:
     field = sample.get(f'pred_{task.field}')
     if field is None:
         return None
-    found = map_to_array(field['data'])
+    found = map_to_array(field)
     require_finite(found, f"{who}, task '{task.key}'", name_of(sample))
     return found

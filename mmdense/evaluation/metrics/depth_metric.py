@@ -37,7 +37,7 @@ def depth_sums(pred: Array, gt: Array, log_clamp: float = 1e-3) -> Array:
         squared error over true depth, absolute error, absolute log10 error, log error, and
         the number of pixels with a ratio below 1.25, 1.25^2, 1.25^3.
     """
-    pred, gt = pred.astype(np.float64), gt.astype(np.float64)
+    pred, gt = np.asarray(pred, np.float64), np.asarray(gt, np.float64)
     error = pred - gt
     log_error = np.log(np.maximum(pred, log_clamp)) - np.log(gt)
     with np.errstate(divide='ignore'):
