@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 
 from mmdense.evaluation.counters import Counters
-from mmdense.evaluation.file_protocol import probability_to_uint8, uint8_to_probability
+from mmdense.evaluation.file_protocol import (
+    probability_to_uint8,
+    single_or_double,
+    uint8_to_probability,
+)
 from mmdense.registry import METRICS
 from mmdense.tasks import BaseTask
 
@@ -108,8 +112,12 @@ class BinaryFMetric(DenseMetric):
         truth = gt[valid] == 1
         # Number of thresholds that each pixel reaches; one histogram serves them all.
         probability = self._read(pred[valid])
+        # In the precision of the map: the float32 nearest to 0.7 is below the float64 0.7, and
+        # yet reaches it, as in published codes.
         level = np.searchsorted(
-            self.thresholds, probability, side='left' if self.strict else 'right'
+            self.thresholds.astype(probability.dtype),
+            probability,
+            side='left' if self.strict else 'right',
         )
         bins = len(self.thresholds) + 1
         positive = np.bincount(level, minlength=bins)
@@ -132,7 +140,7 @@ class BinaryFMetric(DenseMetric):
     def _read(self, pred: Array) -> Array:
         if self.quantize:
             pred = uint8_to_probability(probability_to_uint8(pred))
-        probability = pred.astype(np.float64)
+        probability = single_or_double(pred)
         return 1 / (1 + np.exp(-probability)) if self.sigmoid_again else probability
 
     def compute(self, counters: Counters) -> dict[str, float]:
