@@ -6,10 +6,12 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 
 from mmdense.datasets.writers import LayoutWriter
 from mmdense.datasets.writers.convert import Converted, Source, convert
 from mmdense.engine.launch import guard
+from mmdense.utils import DataError
 
 #: From the options to what is read and what writes it.
 Build = Callable[[argparse.Namespace], tuple[Source, LayoutWriter]]
@@ -36,17 +38,32 @@ def converter_parser(description: str, out: str) -> argparse.ArgumentParser:
 
 
 def run_converter(args: argparse.Namespace, build: Build, after: After | None = None) -> int:
-    """Convert, say what was done, and return the exit code."""
+    """Convert, say what was done, and return the exit code; 130 if the user stops it."""
 
     def run() -> None:
         began = time.perf_counter()
-        source, writer = build(args)
-        done = convert(source, writer, args.workers, show=not args.quiet)
-        if after is not None:
-            after(args)
+        try:
+            source, writer = build(args)
+        except ValueError as error:
+            # An option out of range; the text says which and what would be right.
+            raise DataError(str(error)) from error
+        try:
+            done = convert(source, writer, args.workers, show=not args.quiet)
+            if after is not None:
+                after(args)
+        except (OSError, BrokenProcessPool) as error:
+            raise DataError(
+                f"{type(error).__name__}: {error}. Check space and permissions of '{args.out}', "
+                'or take fewer --workers if memory ran out; the same command then goes on where '
+                'it stopped.'
+            ) from error
         sys.stdout.write(summary(done, writer, time.perf_counter() - began))
 
-    return guard(run, debug=args.debug)
+    try:
+        return guard(run, debug=args.debug)
+    except KeyboardInterrupt:
+        sys.stderr.write('\nstopped; the same command goes on from here.\n')
+        return 130
 
 
 def summary(done: Converted, writer: LayoutWriter, seconds: float) -> str:

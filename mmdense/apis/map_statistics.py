@@ -19,6 +19,9 @@ _MAX_SHARE = 0.01
 #: Pixels without which the sign of an axis says nothing.
 _MIN_PIXELS = 1000
 _LOG_BINS = np.geomspace(1e-5, 1e5, 2001)
+_SHARE_BINS = 200
+#: Pictures whose mean normal tells up from down; of a few it may be a ceiling's.
+_MANY = 100
 _PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
@@ -31,12 +34,14 @@ class MapStatistics(ABC):
 
     def __init__(self, task: BaseTask) -> None:
         self.task = task
+        self.pictures = 0
         self.pixels = 0
         self.known = 0
 
     def update(self, gt: Array, extra: dict[str, Array]) -> None:
         """Count one picture; ``extra`` holds other maps of it that bear on this one."""
         valid = self.task.valid(gt)
+        self.pictures += 1
         self.pixels += valid.size
         self.known += int(valid.sum())
         self.count(gt, valid, extra)
@@ -107,6 +112,8 @@ class LabelStatistics(MapStatistics):
         shares = self.shares()
         axes.bar(range(len(shares)), [100 * share for share in shares.values()])
         axes.set_yscale('log')
+        # Half of the rarest class, so that its bar shows.
+        axes.set_ylim(bottom=50 * min((share for share in shares.values() if share), default=1))
         axes.set_ylabel('% of known pixels')
         few = len(shares) <= 45
         axes.set_xticks(range(len(shares)) if few else [], list(shares) if few else [])
@@ -136,7 +143,19 @@ class ValueStatistics(MapStatistics):
         return {p: float(edges[min(i, len(edges) - 1)]) for p, i in zip(_PERCENTILES, at)}
 
     def as_dict(self) -> dict[str, Any]:
-        return dict(super().as_dict(), percentiles=self.percentiles(), unit=self.unit)
+        found = np.flatnonzero(self.counts)
+        low, high = (found[0], found[-1] + 1) if found.size else (0, 0)
+        histogram = dict(
+            # Bin 0 holds what is below the first edge, zeros above all.
+            edges=[0.0, *_LOG_BINS.tolist(), 1e308][low : high + 1],
+            counts=self.counts[low:high].tolist(),
+        )
+        return dict(
+            super().as_dict(),
+            percentiles=self.percentiles(),
+            histogram=histogram,
+            unit=self.unit,
+        )
 
     def lines(self) -> list[str]:
         found = self.percentiles()
@@ -176,16 +195,20 @@ class ShareStatistics(MapStatistics):
     def __init__(self, task: BaseTask) -> None:
         super().__init__(task)
         self.ones = 0
-        self.counts = np.zeros(20, np.int64)
+        self.counts = np.zeros(_SHARE_BINS, np.int64)
 
     def count(self, gt: Array, valid: Array, extra: dict[str, Array]) -> None:
         known, ones = int(valid.sum()), int((gt == 1).sum())
         self.ones += ones
         if known:
-            self.counts[min(int(20 * ones / known), 19)] += 1
+            self.counts[min(_SHARE_BINS * ones // known, _SHARE_BINS - 1)] += 1
 
     def as_dict(self) -> dict[str, Any]:
-        return dict(super().as_dict(), positive_share=_share(self.ones, self.known))
+        return dict(
+            super().as_dict(),
+            positive_share=_share(self.ones, self.known),
+            pictures_by_share=self.counts.tolist(),
+        )
 
     def problems(self) -> list[str]:
         found = super().problems()
@@ -198,7 +221,10 @@ class ShareStatistics(MapStatistics):
         return [f'positive: {100 * _share(self.ones, self.known):.2f} % of the known pixels']
 
     def draw(self, axes: Any) -> None:
-        axes.bar(np.arange(20) * 5 + 2.5, self.counts, width=4.5)
+        last = int(np.flatnonzero(self.counts).max(initial=0)) + 1
+        edges = np.linspace(0, 100, _SHARE_BINS + 1)
+        axes.stairs(self.counts[:last], edges[: last + 1], fill=True)
+        axes.set_xlim(0)
         axes.set_xlabel('% positive in a picture')
         axes.set_ylabel('pictures')
 
@@ -240,6 +266,7 @@ class NormalStatistics(MapStatistics):
         return dict(
             super().as_dict(),
             mean=self.mean.tolist(),
+            histograms={axis: counts.tolist() for axis, counts in zip('xyz', self.counts)},
             share_not_unit=_share(self.off, self.measured) if self.measured else None,
             agreement_with_depth=dict(zip('xy', agreement)),
         )
@@ -254,6 +281,11 @@ class NormalStatistics(MapStatistics):
         if self.known and self.mean[2] < 0:
             found.append(
                 f'the mean z is {self.mean[2]:.2f}: surfaces seem to face away from the camera'
+            )
+        if not self.tell.any() and self.pictures >= _MANY and self.mean[1] < -0.02:
+            found.append(
+                f'the mean y is {self.mean[1]:.2f}, though floors outnumber ceilings in pictures: '
+                'y seems to point down on disk (`normal_axes`)'
             )
         for axis, (agree, tell) in enumerate(zip(self.agree, self.tell)):
             if tell >= _MIN_PIXELS and agree < 0.5 * tell:

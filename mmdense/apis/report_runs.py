@@ -84,6 +84,14 @@ class Run:
         return Setting.read(self.report)
 
     @property
+    def iteration(self) -> int | None:
+        """Iterations behind the weights, None if not recorded."""
+        done = (self.facts.get('schedule') or {}).get('done')
+        if done is None and self.path.name == _FILES['val']:
+            done = self.report.get('iteration')
+        return done
+
+    @property
     def headlines(self) -> dict[str, str]:
         """Task to the name of its headline."""
         return dict(self.report['headlines'])
@@ -103,8 +111,8 @@ class Run:
     @property
     def unfinished(self) -> str:
         """Says so if the numbers are from before the end of the training, else ''."""
-        last, at = self.setting.iterations, self.report.get('iteration')
-        if self.path.name != _FILES['val'] or not last or at is None or at >= last:
+        last, at = self.setting.iterations, self.iteration
+        if not last or at is None or at >= last:
             return ''
         return f'{self.path}: numbers of iteration {at} of {last}'
 
@@ -222,8 +230,8 @@ def _checked(group: Group) -> Group:
         if run.seed is not None:
             seen[run.seed] = run
         found = differences(group.first, run, list(group.details))
-        if run.report.get('iteration') != group.first.report.get('iteration'):
-            at = [str(r.report.get('iteration')) for r in (run, group.first)]
+        if run.iteration != group.first.iteration:
+            at = [str(r.iteration) for r in (run, group.first)]
             found.append(Mismatch('schedule', 'iteration', *at))
         if set(run.report['details']) != set(group.details):
             names = [', '.join(r.report['details']) for r in (run, group.first)]

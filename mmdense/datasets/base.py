@@ -117,6 +117,8 @@ class BaseDenseDataset(BaseDataset):
             lazy_init=True,
             max_refetch=max_refetch,
         )
+        if self.data_root:
+            self._metainfo['data_root'] = self.data_root
         self._check_classes()
         self._check_depth_kind()
         # Paths are checked even with lazy_init: a wrong one shall fail at build.

@@ -25,7 +25,8 @@ CITYSCAPES_CLASSES = (
 #: Label ids of the 19 classes, in their order.
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 CITYSCAPES_CATEGORIES = ('flat', 'construction', 'object', 'nature', 'sky', 'human', 'vehicle')
-_SKY_ID = 10
+#: Label id of sky, whose place among the classes is 10.
+_SKY_ID = CITYSCAPES_IDS[CITYSCAPES_CLASSES.index('sky')]
 _MAX_ID = 33
 
 
@@ -66,7 +67,8 @@ class CityscapesDataset(ListedDataset):
         data_root (str): Folder of ``leftImg8bit``.
         split (str): ``'train'`` or ``'val'``.
         depth_kind (str): ``'disparity_px'`` or ``'metric'``, as ``tasks['depth'].kind``.
-        sky_disparity_zero (bool): Whether sky (label id 10) is infinitely far, known or not.
+        sky_disparity_zero (bool): Whether sky (label id 23, class 10) is infinitely far, known or
+            not.
             Needs the label file of every picture with depth.
         disparity_scale (float): Factor on disparities.
         **kwargs: As in :class:`BaseDenseDataset`.
@@ -81,7 +83,7 @@ class CityscapesDataset(ListedDataset):
     setup_hint = (
         'leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip, disparity_trainvaltest.zip and '
         'camera_trainvaltest.zip of www.cityscapes-dataset.com unpack to the folder that '
-        '`data_root` names; docs/datasets.md has the layout.'
+        '`data_root` names; docs/datasets.md has the layout and its converters.'
     )
     default_size = (1024, 2048)
 
@@ -266,7 +268,7 @@ class CityscapesSmallDataset(NumberedArrays):
     available_tasks = ('semseg', 'depth')
     setup_hint = (
         'The preprocessed Cityscapes of MTAN unpacks to a folder with `train` and `val`; '
-        'docs/datasets.md has the layout.'
+        'docs/datasets.md has the layout and its converters.'
     )
     default_size = (128, 256)
     #: Number of classes to their names. The two classes have no official names.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from mmengine import fileio
 
 from mmdense.utils import DataError, suggest
 
@@ -41,7 +41,7 @@ def known_mirrors(dataset: str) -> list[Mirror]:
     Raises:
         DataError: If the data set is unknown.
     """
-    table = yaml.safe_load(_FILE.read_text())
+    table = fileio.load(str(_FILE))
     if dataset not in table:
         raise DataError(f"No mirrors are known of '{dataset}'. {suggest(dataset, table)}")
     return [Mirror(**{**entry, 'lacks': tuple(entry['lacks'])}) for entry in table[dataset]]

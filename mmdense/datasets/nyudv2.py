@@ -63,7 +63,8 @@ class NYUDv2Dataset(ListedDataset):
     available_tasks = ('semseg', 'depth', 'normal', 'boundary')
     setup_hint = (
         'NYUD-v2 in the multi-task packaging (NYUDv2.tar.gz of ATRC, or NYUD_MT.tgz of ASTMT) '
-        'unpacks to the folder that `data_root` names; docs/datasets.md has the layout.'
+        'unpacks to the folder that `data_root` names; docs/datasets.md has the layout and its '
+        'converters.'
     )
     default_size = (425, 560)
     pictures = MapFiles(('images',), ('.png', '.jpg', '.jpeg'))

@@ -52,7 +52,7 @@ class NYUv2Dataset(NumberedArrays):
     available_tasks = ('semseg', 'depth', 'normal')
     setup_hint = (
         'The preprocessed NYUv2 of MTAN unpacks to a folder with `train` and `val`; '
-        'docs/datasets.md has the layout.'
+        'docs/datasets.md has the layout and its converters.'
     )
     default_size = (288, 384)
 

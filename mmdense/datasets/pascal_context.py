@@ -117,7 +117,8 @@ class PASCALContextDataset(ListedDataset):
     available_tasks = ('semseg', 'part', 'saliency', 'normal', 'boundary')
     setup_hint = (
         'PASCAL-Context with the labels of ASTMT (PASCAL_MT.tgz, or PASCALContext.tar.gz of ATRC) '
-        'unpacks to the folder that `data_root` names; docs/datasets.md has the layout.'
+        'unpacks to the folder that `data_root` names; docs/datasets.md has the layout and its '
+        'converters.'
     )
     default_size = (375, 500)
     pictures = MapFiles(('JPEGImages',), ('.jpg', '.jpeg', '.png'))

@@ -37,6 +37,32 @@ _NO_GEOMETRY = 65535
 _GEOMETRIC = ('edge_occlusion', 'keypoints3d', 'principal_curvature', 'reshading')
 
 
+def _check_options(
+    ann_file: str,
+    buildings: Sequence[str] | None,
+    split_file: str,
+    depth_domain: str,
+    field_of_view: float | str | None,
+) -> None:
+    if [bool(ann_file), bool(buildings), bool(split_file)].count(True) != 1:
+        raise ValueError(
+            f"TaskonomyDataset: ann_file='{ann_file}', buildings={buildings} and split_file="
+            f"'{split_file}'; give one of them: a file with one building per line, the list "
+            "itself, or the authors' table."
+        )
+    if depth_domain not in ('depth_zbuffer', 'depth_euclidean'):
+        raise ValueError(
+            f"TaskonomyDataset: `depth_domain` is {depth_domain!r}; choose 'depth_zbuffer' or "
+            "'depth_euclidean'."
+        )
+    if depth_domain == 'depth_euclidean' and field_of_view is None:
+        raise ValueError(
+            "TaskonomyDataset: depth_domain='depth_euclidean' is along the ray, and depth here "
+            'is along the optical axis. Set `field_of_view` (radians, or the domain '
+            "'point_info'), or use depth_zbuffer."
+        )
+
+
 @DATASETS.register_module()
 class TaskonomyDataset(BaseDenseDataset):
     """Taskonomy: 4.6 million views of 537 scanned buildings, ten tasks.
@@ -99,7 +125,7 @@ class TaskonomyDataset(BaseDenseDataset):
     setup_hint = (
         'Taskonomy is downloaded per building and domain with the `omnitools` package of its '
         'authors (domains rgb, depth_zbuffer, normal, segment_semantic, ...); docs/datasets.md '
-        'has the layout.'
+        'has the layout and its converters.'
     )
     default_size = (512, 512)
 
@@ -124,23 +150,7 @@ class TaskonomyDataset(BaseDenseDataset):
         metainfo: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        if [bool(ann_file), bool(buildings), bool(split_file)].count(True) != 1:
-            raise ValueError(
-                f"TaskonomyDataset: ann_file='{ann_file}', buildings={buildings} and split_file="
-                f"'{split_file}'; give one of them: a file with one building per line, the list "
-                "itself, or the authors' table."
-            )
-        if depth_domain not in ('depth_zbuffer', 'depth_euclidean'):
-            raise ValueError(
-                f"TaskonomyDataset: `depth_domain` is {depth_domain!r}; choose 'depth_zbuffer' or "
-                "'depth_euclidean'."
-            )
-        if depth_domain == 'depth_euclidean' and field_of_view is None:
-            raise ValueError(
-                "TaskonomyDataset: depth_domain='depth_euclidean' is along the ray, and depth here "
-                'is along the optical axis. Set `field_of_view` (radians, or the domain '
-                "'point_info'), or use depth_zbuffer."
-            )
+        _check_options(ann_file, buildings, split_file, depth_domain, field_of_view)
         self.buildings = list(buildings or ())
         self.split_file, self.split = split_file, split
         self.layout, self.index_folder = layout, index_folder

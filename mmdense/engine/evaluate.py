@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -14,7 +11,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 from mmdense.utils.config_check import ConfigError, require_valid_config
-from mmdense.utils.files import atomic_write_text
+from mmdense.utils.files import atomic_write_json
 
 from .distributed import init_distributed
 from .launch import build_runner, load_config, require_checkpoints, run_loop, set_work_dir
@@ -124,21 +121,4 @@ def write_numbers(runner: Runner, metrics: Mapping[str, float], out: str, **orig
     report.setdefault('metrics', dict(metrics))
     run = describe_run(runner, 'test')
     report = dict(origin, iteration=runner.iter, run=run, **report)
-    atomic_write_text(Path(out), json.dumps(plain(report), indent=2) + '\n')
-
-
-def plain(value: Any) -> Any:
-    """Numbers that JSON knows; NaN and infinity become null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, (str, bool)) or value is None:
-        return value
-    if isinstance(value, int):
-        return value
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return str(value)
-    return number if math.isfinite(number) else None
+    atomic_write_json(out, report)

@@ -24,6 +24,8 @@ _PLACES = frozenset((
     'data_root', 'cache_dir', 'backend_args', 'num_workers', 'persistent_workers', 'pin_memory',
     'prefetch_factor',
 ))  # fmt: skip
+# Under this key the message hub keeps what a loaded checkpoint says of its training.
+_ORIGIN = 'mmdense_checkpoint_origin'
 _EXPERIMENT = (
     'tasks', 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler',
     'custom_hooks',
@@ -40,22 +42,25 @@ def describe_run(runner: Runner, mode: str) -> dict[str, Any]:
     Returns:
         dict: ``config`` (name of the config file); ``experiment`` (digest of model, data,
         optimisation and schedule, without seed and places: equal for runs that differ in
-        their seed alone); ``seed``; ``backbone`` (``name`` as in the config's file name,
-        ``description``, ``weights``); ``parameters``; ``schedule`` (``iterations``,
-        ``batch_size`` over all processes); ``data`` (``dataset``, ``root``, ``split``);
-        ``versions``. What a config does not tell is None.
+        their seed alone); ``seed`` of the training; ``backbone`` (``name`` as in the config's
+        file name, ``description``, ``weights``); ``parameters``; ``schedule``
+        (``iterations``, ``batch_size`` over all processes, ``done``: iterations behind these
+        weights); ``data`` (``dataset``, ``root``, ``split``); ``versions``. What is not known
+        is None.
     """
     cfg = runner.cfg
+    seed, done = _training_of(runner, mode)
     model = getattr(runner.model, 'module', runner.model)
     return dict(
         config=Path(cfg.filename).stem if cfg.filename else None,
         experiment=digest(cfg),
-        seed=runner.seed,
+        seed=seed,
         backbone=describe_backbone(cfg),
         parameters=sum(p.numel() for p in model.parameters()),
         schedule=dict(
             iterations=(cfg.get('train_cfg') or {}).get('max_iters'),
             batch_size=_batch_size(cfg),
+            done=done,
         ),
         data=describe_data((cfg.get(f'{mode}_dataloader') or {}).get('dataset') or {}),
         versions=dict(
@@ -66,6 +71,24 @@ def describe_run(runner: Runner, mode: str) -> dict[str, Any]:
             python=platform.python_version(),
         ),
     )
+
+
+def note_origin(runner: Runner, checkpoint: Mapping[str, Any]) -> None:
+    """Remember the seed and the iteration of a checkpoint that was just loaded."""
+    meta = checkpoint.get('meta') or {}
+    origin = dict(seed=meta.get('seed'), iteration=meta.get('iter'))
+    runner.message_hub.update_info(_ORIGIN, origin, resumed=False)
+
+
+def _training_of(runner: Runner, mode: str) -> tuple[int | None, int | None]:
+    """Seed and length of the training behind the weights.
+
+    A process that only tests has a seed of its own, which says nothing of the weights.
+    """
+    if mode == 'val' or runner.iter > 0:
+        return runner.seed, runner.iter
+    origin = runner.message_hub.get_info(_ORIGIN, {})
+    return origin.get('seed'), origin.get('iteration')
 
 
 def describe_backbone(cfg: Config) -> dict[str, str | None]:

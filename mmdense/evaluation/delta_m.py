@@ -187,9 +187,8 @@ class DeltaM:
             if isinstance(metric, StampedMetric)
             for name, higher in metric.higher_is_better.items()
         }
-        known = {task: name for task, name in headlines.items() if name in details}
-        names = self._names(details, known)
-        self._refuse(self._protocols(details, names))
+        # A task whose number no metric computes is an error here, not a smaller T.
+        self._refuse(self._protocols(details, self._names(details, headlines)))
 
     def score(self, report: Mapping[str, Any]) -> dict[str, Any]:
         """Delta_m of a report.

@@ -68,7 +68,8 @@ def normals_from_inverse_depth(inverse: Array, intrinsics: Array) -> Array:
     normals = -np.stack([along_x, along_y, along_x * x + along_y * y - w], axis=-1)
     length = np.linalg.norm(normals, axis=-1, keepdims=True)
     usable = np.isfinite(length) & (length > 0)
-    return np.divide(normals, length, out=np.zeros_like(normals), where=usable)
+    # + 0.0 makes 0 of -0.
+    return np.divide(normals, length, out=np.zeros_like(normals), where=usable) + 0.0
 
 
 def _slope(w: Array, axis: int) -> Array:

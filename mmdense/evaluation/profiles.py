@@ -48,6 +48,9 @@ def _of(headline: str, kind: str, **arguments: Any) -> TaskProtocol:
     return TaskProtocol([dict(type=kind, **arguments)], headline)
 
 
+#: Lists of the pictures of PASCAL-Context on which boundaries are scored, below the data's root.
+_EDGE_LIST = 'ImageSets/Context/{split}.txt'
+
 # One entry per rule that several profiles share.
 _SEG_ZERO = _of('mIoU', 'SegMetric', absent='zero')
 _SEG_SKIP = _of('mIoU', 'SegMetric', absent='skip')
@@ -79,7 +82,13 @@ _SALIENCY_FILE = _of(
 _EDGE_LOSS = _of('loss', 'EdgeLossMetric', positive_weight=0.95, logit_of_probability=False)
 _ODS_NYUD = _of('odsF', 'BoundaryMetric', max_dist=0.011, nms=True, gt='edges')
 _ODS_PASCAL = _of(
-    'odsF', 'BoundaryMetric', max_dist=0.0075, nms=True, gt='labels', label_field='gt_context'
+    'odsF',
+    'BoundaryMetric',
+    max_dist=0.0075,
+    nms=True,
+    gt='labels',
+    label_field='gt_context',
+    subset=_EDGE_LIST.format(split='test_new'),
 )
 _ODS_PASCAL_RAW = _of(
     'odsF', 'BoundaryMetric', max_dist=0.0075, nms=False, gt='labels', label_field='gt_context'
@@ -158,7 +167,10 @@ DEFAULT_PROFILES = dict(
 
 
 def choose_profile(
-    profile: str | None, data: str | None, tasks: Iterable[str]
+    profile: str | None,
+    data: str | None,
+    tasks: Iterable[str],
+    edge_split: str | None = 'test_new',
 ) -> dict[str, TaskProtocol]:
     """The protocols of a profile for the tasks at hand.
 
@@ -167,6 +179,8 @@ def choose_profile(
         data (str | None): The data set, by its short name (``nyud``, ``nyuv2``,
             ``pascal``, ``cityscapes``, ``rooms``).
         tasks (Iterable[str]): Keys of the tasks that need a protocol.
+        edge_split (str | None): List that takes the place of ``test_new`` where a profile
+            scores boundaries on that part of the validation pictures; None: all pictures.
 
     Returns:
         dict[str, TaskProtocol]: Task key to protocol.
@@ -198,6 +212,9 @@ def choose_profile(
                 'another profile.'
             )
         chosen[key] = copy.deepcopy(sets[data][key])
+        for cfg in chosen[key].metrics:
+            if 'subset' in cfg:
+                cfg['subset'] = edge_split and _EDGE_LIST.format(split=edge_split)
     return chosen
 
 

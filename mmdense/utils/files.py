@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.fileio import LocalBackend, register_backend
 
@@ -35,6 +39,28 @@ def atomic_write_bytes(path: str | Path, data: bytes) -> None:
 def atomic_write_text(path: str | Path, text: str) -> None:
     """:func:`atomic_write_bytes` for text in UTF-8."""
     atomic_write_bytes(path, text.encode())
+
+
+def atomic_write_json(path: str | Path, content: Any) -> None:
+    """:func:`atomic_write_bytes` for JSON; what :func:`plain` makes of ``content``."""
+    atomic_write_text(path, json.dumps(plain(content), indent=2) + '\n')
+
+
+def plain(value: Any) -> Any:
+    """Numbers that JSON knows; NaN and infinity become null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, (str, bool)) or value is None:
+        return value
+    if isinstance(value, int):
+        return value
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)
+    return number if math.isfinite(number) else None
 
 
 class AtomicLocalBackend(LocalBackend):

@@ -206,6 +206,33 @@ def test_guess_survives_eight_bits_and_unknown_pixels(room_normals):
     assert estimate_axes(stored).axes == 'x-right y-down z-back'
 
 
+def test_command_guesses_draws_and_explains(room_normals, tmp_path, capsys):
+    import importlib.util
+    from pathlib import Path
+
+    import cv2
+
+    path = Path(__file__).parents[2] / 'tools/misc/check_normal_axes.py'
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    main = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(main)
+    files = []
+    for number, normals in enumerate(room_normals):
+        files.append(str(tmp_path / f'{number}.png'))
+        colours = Normal().colorize(convert_normals(normals, 'library', 'opencv'))
+        cv2.imwrite(files[-1], colours[..., ::-1])
+    out = tmp_path / 'check.png'
+    assert main.main([*files, '--out', str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "normal_axes='x-right y-down z-front'" in printed
+    assert 'are those of opencv, colmap.' in printed
+    # Drawn in the colours of the library: the first tile is the first room.
+    drawn = cv2.imread(str(out))[..., ::-1][:48, :64].astype(int)
+    assert np.abs(drawn - Normal().colorize(room_normals[0])).max() <= 2
+    assert main.main([str(tmp_path / 'none.png')]) == 1
+    assert 'none.png' in capsys.readouterr().err
+
+
 def test_guess_admits_that_it_does_not_know(room_normals):
     # x and z changed places: neither order of signs explains the picture.
     swapped = [normals[..., [2, 1, 0]] for normals in room_normals]

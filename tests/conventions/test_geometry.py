@@ -15,7 +15,7 @@ from mmdense.conventions import (
 from mmdense.datasets.rooms import render_room
 from mmdense.datasets.rooms.render import render_scene
 from mmdense.datasets.rooms.scene import sample_scene
-from mmdense.datasets.transforms import TaskAwareRotate
+from mmdense.datasets.transforms import TaskAwareRandomScale, TaskAwareRotate
 from mmdense.tasks import Depth, Normal
 from mmdense.utils import ShapeError
 
@@ -188,7 +188,7 @@ def test_unknown_depth_stays_unknown_and_zero_disparity_is_infinity():
 
 
 def test_zooming_the_lens_leaves_depth_alone(rooms):
-    """Depth / s is a convention: what a longer lens really does is keep depth and normals."""
+    """A longer lens keeps depth; only a network that does not know it sees depth / s."""
     scene = sample_scene(0, 2, 0)
     near, far = look(scene, (64, 64)), look(scene, (64, 64), zoom=2 * scene.cameras[0].zoom)
     middle = near.depth[16:48, 16:48].repeat(2, 0).repeat(2, 1)
@@ -197,6 +197,25 @@ def test_zooming_the_lens_leaves_depth_alone(rooms):
     assert (np.abs(far.depth / middle - 1) < 0.05)[same].mean() > 0.95
     # Seen from closer by, by the factor 2, the same picture would be half as far.
     assert np.allclose(Depth().zoom(middle, 2.0), middle / 2)
+
+
+def test_zoomed_depth_and_intrinsics_lift_to_the_scene_made_smaller(rooms):
+    """The same shape, and so the same normals, at 1 / s of its size."""
+    room, factor = rooms[0], 2
+    tasks = dict(depth=Depth(), normal=Normal())
+    sample = dict(
+        img=room.image, gt=dict(depth=room.depth.copy(), normal=room.gt['normal'].copy()),
+        tasks=tasks, rng=np.random.default_rng(0), img_shape=SIZE, ori_shape=SIZE,
+        intrinsics=room.intrinsics.copy(),
+    )  # fmt: skip
+    out = TaskAwareRandomScale(scales=[float(factor)])(sample)
+    found = back_project(out['gt']['depth'], out['intrinsics'])
+    # The four pixels that a pixel became lie around its point.
+    found = found.reshape(SIZE[0], factor, SIZE[1], factor, 3).mean((1, 3))
+    assert np.allclose(found * factor, back_project(room.depth, room.intrinsics), atol=1e-4)
+    assert out['depth_scale'] == 1 / factor
+    kept = out['gt']['normal'].reshape(SIZE[0], factor, SIZE[1], factor, 3)
+    assert np.array_equal(kept[:, 0, :, 1], room.gt['normal'])
 
 
 def test_pixel_centres_are_at_half():

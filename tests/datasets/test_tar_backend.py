@@ -31,6 +31,7 @@ MEMBERS = {
     'rgb/b.png': b'',
     'rgb/deep/c.png': b'C' * 512,
     'rgb-more/d.png': b'D',
+    'rgb0/e.png': b'E',
     './top.txt': b'hello\n',
     'x' * 180 + '/long.npy': b'long',
     'höhe/ü.txt': b'u',

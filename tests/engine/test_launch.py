@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -202,14 +203,16 @@ def test_show_panels_tells_the_hook_or_adds_one():
 
 
 def test_numbers_are_plain_json(tmp_path):
-    class Loop:
-        evaluator = None
-
-    class Runner:
-        iter = 7
-        test_loop = Loop()
-
+    runner = SimpleNamespace(
+        iter=7,
+        seed=3,
+        cfg=Config(),
+        model=torch.nn.Linear(2, 1),
+        test_loop=SimpleNamespace(evaluator=None),
+    )
     out = tmp_path / 'sub' / 'numbers.json'
-    write_numbers(Runner(), {'a': float('nan'), 'b': torch.tensor(0.5)}, str(out), config='c.py')
+    write_numbers(runner, {'a': float('nan'), 'b': torch.tensor(0.5)}, str(out), config='c.py')
     found = json.loads(out.read_text())
+    run = found.pop('run')
     assert found == dict(config='c.py', iteration=7, metrics=dict(a=None, b=0.5))
+    assert run['parameters'] == 3 and run['seed'] == 3

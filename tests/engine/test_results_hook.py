@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
-from mmdense.engine.run_facts import describe_backbone, describe_data, digest
+from mmdense.engine.run_facts import describe_backbone, describe_data, describe_run, digest
 from mmdense.evaluation import MultiTaskEvaluator, SettingMismatch
 
 PICTURES = 3
@@ -72,7 +72,9 @@ def runner(tmp_path, reference=REFERENCE, seed=5):
                 delta_m=dict(reference=reference),
             ),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.25)),
-            default_hooks=dict(logger=None, checkpoint=None),
+            default_hooks=dict(
+                logger=None, checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=2)
+            ),
             custom_hooks=[dict(type='ResultsHook')], log_level='ERROR',
         )
     )  # fmt: skip
@@ -96,7 +98,7 @@ def test_results_say_what_was_run_and_gained(tmp_path):
     assert run['backbone'] == dict(
         name='r18-thin', description='ResNet(depth=18)', weights='random'
     )
-    assert run['schedule'] == dict(iterations=2, batch_size=2)
+    assert run['schedule'] == dict(iterations=2, batch_size=2, done=2)
     assert run['data'] == dict(dataset='Pictures', root=None, split='val')
     assert (run['seed'], run['parameters']) == (5, 1)
     assert run['versions']['torch'] == torch.__version__
@@ -106,6 +108,18 @@ def test_results_say_what_was_run_and_gained(tmp_path):
     assert found['delta_m']['delta_m'] == found['metrics']['delta_m'] == pytest.approx(75)
     assert (found['iteration'], found['pictures']) == (2, PICTURES)
     assert 'pictures' not in found['delta_m']['unchecked']
+
+
+def test_tested_weights_keep_the_seed_they_were_trained_with(tmp_path):
+    runner(tmp_path).train()
+    # The process that tests has another seed, and another name for its message hub.
+    tester = runner(tmp_path, seed=9)
+    assert describe_run(tester, 'test')['seed'] is None
+    tester._load_from = str(tmp_path / 'run' / 'iter_2.pth')
+    tester.load_or_resume()
+    found = describe_run(tester, 'test')
+    assert (found['seed'], found['schedule']['done']) == (5, 2)
+    assert describe_run(tester, 'val')['seed'] == 9
 
 
 def test_reference_of_another_backbone_stops_the_run_before_it_begins(tmp_path):

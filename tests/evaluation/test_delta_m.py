@@ -290,3 +290,7 @@ def test_evaluator_refuses_a_reference_before_any_picture():
         MultiTaskEvaluator(
             dict(semseg=dict(type='SemSeg', num_classes=3)), delta_m=dict(reference=CONTENT)
         )
+    # A task without its number must not shrink the mean to the other tasks.
+    both = dict(TASKS, normal=dict(type='Normal'))
+    with pytest.raises(DataError, match=r"'the run' has no depth/rmse"):
+        MultiTaskEvaluator(both, dict(depth=[]), delta_m=dict(reference=CONTENT))

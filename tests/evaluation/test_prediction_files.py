@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
 
 from mmdense.datasets import RoomsDataset
+from mmdense.engine.evaluate import test as run_test
 from mmdense.engine.hooks import SavePredictionsHook
+from mmdense.engine.launch import load_config
 from mmdense.evaluation import (
     MultiTaskEvaluator,
     evaluate_files,
@@ -22,6 +26,7 @@ from mmdense.evaluation.file_protocol import (
     probability_to_uint8,
     uint8_to_probability,
 )
+from mmdense.registry import DATASETS, MODELS
 from mmdense.tasks import build_tasks
 from mmdense.utils import DataError, ShapeError
 
@@ -167,3 +172,43 @@ def test_tool_scores_a_folder_by_any_profile(predicted, tmp_path, capsys):
     assert json.loads((tmp_path / 'x.json').read_text())['profile'] is None
     assert tool.main([*arguments, '--profile', 'mt', '--data', 'rooms']) == 2
     assert "Did you mean 'mti'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_test_tool_saves_files_that_score_the_same(tmp_path, monkeypatch):
+    """Also: model selection at another size than the native one, for both sides."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging, 'raiseExceptions', False)
+    root = Path(__file__).parents[2]
+    config = str(root / 'configs' / 'baselines' / 'mtl_r18-thin_1xb8-600_rooms-96x128_3task.py')
+    cfg = load_config(config)
+    init_default_scope('mmdense')
+    torch.manual_seed(0)
+    torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), 'init.pth')
+    resize = dict(type='TaskAwareResize', size=(64, 80))
+    options = {
+        'test_dataloader.dataset.length': 3,
+        'test_dataloader.num_workers': 0,
+        'test_dataloader.persistent_workers': False,
+        'test_dataloader.dataset.cache_dir': str(tmp_path / 'rooms'),
+        'test_dataloader.dataset.pipeline': [
+            dict(resize, with_gt=False),
+            dict(type='PackDenseInputs'),
+        ],
+        'model.test_cfg': dict(resized='maps'),
+        'test_evaluator.profile': 'mti',
+        'test_evaluator.data': 'rooms',
+        'custom_hooks': [],
+    }
+    live = run_test(
+        config, 'init.pth', work_dir='work', cfg_options=options, out='a.json', pred_dir='maps'
+    )
+    assert json.loads(Path('a.json').read_text())['resolution'] == {'96x128': 3}
+    cfg.merge_from_dict(options)
+    evaluator = MultiTaskEvaluator(**{k: v for k, v in cfg.test_evaluator.items() if k != 'type'})
+    assert evaluate_files(evaluator, DATASETS.build(cfg.test_dataloader.dataset), 'maps') == live
+
+    options['test_dataloader.dataset.pipeline'] = [resize, dict(type='PackDenseInputs')]
+    options['model.test_cfg'] = dict(resize=False)
+    run_test(config, 'init.pth', work_dir='work', cfg_options=options, out='b.json')
+    assert json.loads(Path('b.json').read_text())['resolution'] == {'64x80': 3}

@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from mmdense.evaluation import (
 from mmdense.registry import METRICS
 from mmdense.structures import DenseDataSample
 from mmdense.tasks import build_tasks
+from mmdense.utils import DataError
 
 TASKS = dict(
     semseg=dict(type='SemSeg', num_classes=4),
@@ -161,12 +164,74 @@ def test_two_metrics_of_one_task_describe_their_own_numbers():
     assert 'thresholds' in details['saliency/maxF']['protocol']
 
 
+def test_long_protocols_run_down_the_rows_of_their_metric():
+    config = dict(saliency=TASKS['saliency'])
+    metrics = [*choose_profile('mti', 'rooms', ['saliency'])['saliency'].metrics]
+    metrics.append(dict(type='EdgeLossMetric', logit_of_probability=False, prefix='edge'))
+    evaluator = MultiTaskEvaluator(tasks=config, metrics=dict(saliency=metrics))
+    evaluator.process([sample(build_tasks(config), dict(saliency=saliency((4, 4))))])
+    evaluator.evaluate(1)
+    cells = [row.split('|')[5] for row in results_table(evaluator.report).splitlines()[3:-2]]
+    words = ' '.join(' '.join(cells).split())
+    assert words.startswith(' '.join(metric.protocol for metric in evaluator.metrics))
+    assert max(map(len, cells)) < 70
+
+
+def test_headline_of_other_metrics_is_their_first_number():
+    metrics = dict(saliency=[dict(type='EdgeLossMetric')], depth=[dict(type='DepthMetric')])
+    config = {key: TASKS[key] for key in metrics}
+    evaluator = MultiTaskEvaluator(tasks=config, metrics=metrics)
+    maps = dict(saliency=saliency((4, 4)), depth=np.ones((4, 4), np.float32))
+    evaluator.process([sample(build_tasks(config), maps)])
+    evaluator.evaluate(1)
+    expected = dict(saliency='saliency/loss', depth='depth/rmse')
+    assert evaluator.report['headlines'] == expected
+
+
 def test_changing_a_chosen_profile_leaves_the_table_alone():
     chosen = choose_profile('atrc', 'nyud', ['depth'])
     chosen['depth'].metrics[0]['clamp'] = 5
     assert protocol('atrc', 'nyud', 'depth')['clamp'] == 0
 
 
+def test_page_lists_every_profile_with_its_data_sets():
+    page = (Path(__file__).parents[2] / 'docs' / 'evaluation.md').read_text()
+    rows = [line.split('|') for line in page.splitlines() if line.startswith('| `')]
+    listed = {cells[1].strip(' `'): set(re.findall('`([a-z0-9]+)`', cells[3])) for cells in rows}
+    profiles = {name: set(sets) for name, sets in PROFILES.items()}
+    assert {name: sets for name, sets in listed.items() if name in PROFILES} == profiles
+
+
 def test_metric_keeps_working_alone():
     gt = np.full((2, 2), 2.0, np.float32)
     assert DepthMetric().score([(gt + 1, gt)])['rmse'] == 1
+
+
+@pytest.mark.parametrize(
+    ('split', 'subset'),
+    [
+        ('test_new', 'ImageSets/Context/test_new.txt'),
+        ('val_new', 'ImageSets/Context/val_new.txt'),
+        (None, None),
+    ],
+)
+def test_pascal_boundaries_are_scored_on_the_list_of_the_data_set(split, subset, tmp_path):
+    evaluator = MultiTaskEvaluator(
+        dict(boundary=dict(type='Boundary')), profile='atrc', data='pascal', edge_split=split
+    )
+    (metric,) = evaluator.metrics
+    assert metric.subset == subset
+    assert metric.protocol.endswith('all pictures' if split is None else f'{split}.txt')
+    if split is None:
+        evaluator.dataset_meta = dict(data_root=str(tmp_path))
+        return
+    with pytest.raises(DataError, match=rf'{tmp_path}/{subset}.*edge_split=None'):
+        evaluator.dataset_meta = dict(data_root=str(tmp_path))
+    (tmp_path / subset).parent.mkdir(parents=True)
+    (tmp_path / subset).write_text('a\n')
+    evaluator.dataset_meta = dict(data_root=str(tmp_path))
+
+
+def test_edge_split_leaves_other_data_alone():
+    chosen = choose_profile('atrc', 'nyud', ['boundary'], edge_split='val_new')
+    assert 'subset' not in chosen['boundary'].metrics[0]

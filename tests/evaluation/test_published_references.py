@@ -1,44 +1,54 @@
 """The reference files of published single-task numbers."""
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 
-from mmdense.evaluation import DeltaM, MultiTaskEvaluator, load_reference
+from mmdense.evaluation import DeltaM, load_reference
 
 FOLDER = Path(__file__).parents[2] / 'configs/_base_/references'
-CLASSES = dict(nyud=40, nyuv2=13, pascal=21, cityscapes=19)
-INVERSE = dict(type='Depth', kind='inverse_norm', min_depth=0, max_depth=1)
 PUBLISHED = [path for path in sorted(FOLDER.glob('*.yaml')) if not path.stem.startswith('rooms')]
 
 
-def tasks_of(reference):
-    configs = dict(
-        semseg=dict(type='SemSeg', num_classes=CLASSES[reference.setting.data]),
-        depth=dict(type='Depth'), normal=dict(type='Normal'), boundary=dict(type='Boundary'),
-        part=dict(type='Part'), saliency=dict(type='Saliency'),
-    )  # fmt: skip
-    tasks = {key: configs[key] for key in configs if key in reference.tasks}
-    return {**tasks, 'depth': INVERSE} if 'depth_inverse_norm' in reference.tasks else tasks
+def tool():
+    path = Path(__file__).parents[2] / 'tools/misc/stamp_references.py'
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.parametrize('path', PUBLISHED, ids=lambda path: path.stem)
 def test_protocols_are_those_of_the_profile(path):
     """What a config of the same profile prints, so that its results can be compared."""
     reference = load_reference(path)
-    metrics = {}
-    if reference.setting.data == 'pascal' and 'boundary' in reference.tasks:
-        # The published scripts score boundaries on a list of their own.
-        metrics['boundary'] = [
-            dict(type='BoundaryMetric', max_dist=0.0075, nms=True, gt='labels',
-                 label_field='gt_context', subset='lists/test_new.txt')
-        ]  # fmt: skip
-    evaluator = MultiTaskEvaluator(
-        tasks_of(reference), metrics, profile=reference.profile, data=reference.setting.data,
-        delta_m=dict(reference=str(path)),
-    )  # fmt: skip
+    # Refuses lines that differ.
+    evaluator = tool().evaluator_of(reference, delta_m=dict(reference=str(path)))
     assert {metric.prefix for metric in evaluator.metrics} == set(reference.tasks)
     assert 'Table' in reference.source
+
+
+def test_boundaries_of_pascal_are_scored_on_the_list_of_the_published_scripts():
+    for path in FOLDER.glob('pascal_*_demt.yaml'):
+        line = load_reference(path).metrics['boundary/odsF'].protocol
+        assert line.endswith('pictures of test_new.txt')
+
+
+def test_lines_are_written_anew_and_nothing_else_changes(tmp_path, capsys):
+    source = FOLDER / 'pascal_swin-t_demt.yaml'
+    old = source.read_text()
+    line = load_reference(source).metrics['semseg/mIoU'].protocol
+    path = tmp_path / 'x.yaml'
+    path.write_text(old.replace(line, 'worded otherwise'))
+    assert tool().main([str(path)]) == 0
+    assert 'written' in capsys.readouterr().out
+    assert path.read_text() == old
+    assert tool().main([str(path)]) == 0
+    assert 'unchanged' in capsys.readouterr().out
+    path.write_text(old.replace('profile: atrc\n', ''))
+    assert tool().main([str(path)]) == 1
+    assert 'names no profile' in capsys.readouterr().err
 
 
 def test_every_paper_and_backbone_is_there():

@@ -6,7 +6,6 @@ Every useful model beats it clearly on every task::
 """
 
 import argparse
-import json
 import sys
 
 from mmengine.config import DictAction
@@ -18,7 +17,7 @@ from mmdense.engine.launch import guard, load_config
 from mmdense.evaluation import ground_truths, score_constants
 from mmdense.registry import DATASETS
 from mmdense.tasks import build_tasks
-from mmdense.utils.files import atomic_write_text
+from mmdense.utils.files import atomic_write_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -41,8 +40,13 @@ def run() -> None:
     rows = [[name, f'{value:.4f}'] for name, value in scores.items()]
     print('\n' + AsciiTable([['metric', 'best constant'], *rows]).table)
     if args.out:
-        atomic_write_text(args.out, json.dumps(scores, indent=2) + '\n')
+        atomic_write_json(args.out, scores)
+
+
+def main() -> int:
+    """Score and return the exit code."""
+    return guard(run)
 
 
 if __name__ == '__main__':
-    sys.exit(guard(run))
+    sys.exit(main())

@@ -9,19 +9,16 @@ evaluator or of any profile::
 """
 
 import argparse
-import json
 import sys
-from pathlib import Path
 
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 
-from mmdense.engine.evaluate import plain
 from mmdense.engine.launch import guard, load_config
 from mmdense.evaluation import MultiTaskEvaluator, evaluate_files, results_table
 from mmdense.registry import DATASETS
 from mmdense.utils.config_check import ConfigError
-from mmdense.utils.files import atomic_write_text
+from mmdense.utils.files import atomic_write_json
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     print('\n' + results_table(evaluator.report))
     if args.out:
         report = dict(predictions=args.pred_dir, config=args.config, **evaluator.report)
-        atomic_write_text(Path(args.out), json.dumps(plain(report), indent=2) + '\n')
+        atomic_write_json(args.out, report)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,7 +9,6 @@
 """
 
 import argparse
-import json
 import sys
 from typing import Any
 
@@ -26,7 +25,7 @@ from mmdense.apis.named_datasets import NAMES, named_dataset
 from mmdense.datasets.mirrors import known_mirrors
 from mmdense.engine.launch import guard, load_config
 from mmdense.utils import DataError
-from mmdense.utils.files import atomic_write_text
+from mmdense.utils.files import atomic_write_json
 
 
 def dataset_config(args: argparse.Namespace) -> dict[str, Any]:
@@ -75,7 +74,7 @@ def run(args: argparse.Namespace) -> DatasetReport:
     add_checksums(args, report)
     print(report_text(report))
     if args.json:
-        atomic_write_text(args.json, json.dumps(report.as_dict(), indent=2) + '\n')
+        atomic_write_json(args.json, report.as_dict())
     if args.plot:
         draw_report(report, args.plot)
     return report

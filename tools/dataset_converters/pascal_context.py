@@ -19,6 +19,7 @@ from mmdense.datasets.pascal_normals import normal_categories, read_context_name
 from mmdense.datasets.sources import PASCALContextSource, PASCALFolders
 from mmdense.datasets.sources.pascal_context import read_nyu_names
 from mmdense.datasets.writers import PASCALContextWriter
+from mmdense.utils.files import atomic_write_bytes
 
 
 def build(args: argparse.Namespace) -> tuple[PASCALContextSource, PASCALContextWriter]:
@@ -37,11 +38,21 @@ def build(args: argparse.Namespace) -> tuple[PASCALContextSource, PASCALContextW
     return source, PASCALContextWriter(args.out, normal_ids, args.overwrite)
 
 
+def copy_edge_lists(args: argparse.Namespace) -> None:
+    """The lists of pictures on which published boundary scores are made, where they are given."""
+    for name in ('test_new.txt', 'val_new.txt'):
+        given = Path(args.lists, name)
+        if given.is_file():
+            atomic_write_bytes(Path(args.out, 'ImageSets', 'Context', name), given.read_bytes())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
     parser = converter_parser(__doc__, 'data/pascal_context')
     parser.add_argument('--images', required=True, help='JPEGImages of VOC2010')
-    parser.add_argument('--lists', required=True, help='folder of train.txt and val.txt')
+    parser.add_argument(
+        '--lists', required=True, help='folder of train.txt, val.txt and, if there, test_new.txt'
+    )
     parser.add_argument('--splits', nargs='+', default=['train', 'val'], help='default: train val')
     parser.add_argument('--context', help='trainval of PASCAL-Context, .mat')
     parser.add_argument('--parts', help='Annotations_Part of PASCAL-Part, .mat')
@@ -56,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         '--nyu-names',
         help='the 894 names of NYU (.mat, or text): derives where normals are known',
     )
-    return run_converter(parser.parse_args(argv), build)
+    return run_converter(parser.parse_args(argv), build, copy_edge_lists)
 
 
 if __name__ == '__main__':

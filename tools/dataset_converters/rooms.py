@@ -22,6 +22,7 @@ from mmdense.datasets.writers import (
     TaskonomyWriter,
     pack_building,
 )
+from mmdense.utils.files import atomic_write_text
 
 
 def build(args: argparse.Namespace) -> tuple[RoomsSource, LayoutWriter]:
@@ -49,7 +50,12 @@ def build(args: argparse.Namespace) -> tuple[RoomsSource, LayoutWriter]:
 
 
 def pack(args: argparse.Namespace) -> None:
-    """With ``--tar``: an archive beside each building."""
+    """With ``--tar``: an archive beside each building. PASCAL: the lists of boundary scores."""
+    if args.layout == 'pascal' and args.val > 0:
+        lists = Path(args.out, 'ImageSets', 'Context')
+        names = (lists / 'val.txt').read_text().splitlines()
+        for name, part in (('test_new', names[::2]), ('val_new', names[1::2])):
+            atomic_write_text(lists / f'{name}.txt', ''.join(f'{line}\n' for line in part))
     if args.tar:
         for index in sorted(Path(args.out, 'index').glob('*.txt')):
             pack_building(Path(args.out), index.stem)

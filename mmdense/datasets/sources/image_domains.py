@@ -43,7 +43,7 @@ def reshading(normals: Array, intrinsics: Array) -> Array:
 
 
 def curvature(normals: Array, depth: Array, intrinsics: Array, edges: Array) -> Array:
-    """Principal curvatures ``(H, W, 2)`` in [-1, 1], the larger and the smaller; 0 is flat.
+    """Principal curvatures ``(H, W, 2)`` in [-1, 1], larger and smaller; negative: convex.
 
     Args:
         normals (Array): ``(H, W, 3)`` unit vectors.

@@ -13,7 +13,7 @@ from ..pascal_context import PASCAL_CLASSES
 from ..pascal_parts import PERSON
 from ..rooms.cache import renderer_digest
 from ..rooms.constants import FOCAL
-from ..rooms.render import RoomSample, render_room
+from ..rooms.render import RoomSample, check_request, render_room
 from ..writers.pascal_context import PART_NAMES, AnnotatedObject
 from .cityscapes import regroup
 from .image_domains import curvature, reshading, texture_edges, texture_keypoints
@@ -39,7 +39,7 @@ class RoomsSource:
         num_classes (int): Classes of ``cityscapes-small``: 2, 7 or 19.
 
     Raises:
-        ValueError: If ``layout`` is unknown.
+        ValueError: If ``layout`` is unknown, or a number is out of range.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class RoomsSource:
     ) -> None:
         if layout not in LAYOUTS:
             raise ValueError(f'--layout {layout}: no such layout. {suggest(layout, LAYOUTS)}')
+        for split, count in counts.items():
+            check_request(seed, split, max(count - 1, 0), size or LAYOUTS[layout].sizes[0], 0)
         self.layout = layout
         self.counts = dict(counts)
         self.sizes = LAYOUTS[layout].sizes if size is None else (size,)

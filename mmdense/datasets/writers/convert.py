@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mmdense.utils import DataError
-from mmdense.utils.files import atomic_write_text
+from mmdense.utils.files import atomic_write_json
 from mmdense.utils.jobs import run_jobs
 
 from .base import LayoutWriter
@@ -75,6 +75,8 @@ def convert(source: Source, writer: LayoutWriter, workers: int = 0, show: bool =
                 jobs.append((split, index))
     for _ in run_jobs(_write, (source, writer), jobs, workers, show):
         pass
+    # In the order of the source, whatever was written now or before, here or by workers.
+    writer.names.clear()
     for split, name in names:
         writer.record(split, name)
     writer.finish()
@@ -112,7 +114,7 @@ def _begin(root: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
 
 def _keep(root: Path, settings: Mapping[str, Any], finished: bool, replacing: bool = False) -> None:
     content = dict(finished=finished, replacing=replacing, settings=settings)
-    atomic_write_text(root / STATE_FILE, json.dumps(content, indent=2) + '\n')
+    atomic_write_json(root / STATE_FILE, content)
 
 
 def read_state(root: Path) -> dict[str, Any] | None:

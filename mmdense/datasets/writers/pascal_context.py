@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..pascal_context import PASCAL_CLASSES
 from ..pascal_parts import PERSON, object_categories
 from ..reading import LIBRARY_AXES, axis_signs
-from .base import Array, Encoder, LayoutWriter
+from .base import Array, Encoder, LayoutWriter, class_ids
 from .encode import encode_normals, jpg_bytes, mat_bytes, png_bytes
 
 #: One name of PASCAL-Part for each part class 1..6: head, torso, arms, legs.
@@ -86,7 +87,9 @@ class PASCALContextWriter(LayoutWriter):
         gt, context = sample.get('gt', {}), sample.get('aux', {}).get('context')
         found: dict[str, Encoder] = {'img': lambda: jpg_bytes(sample['img'])}
         if 'semseg' in gt:
-            found['semseg'] = lambda: png_bytes(gt['semseg'].astype(np.uint8))
+            found['semseg'] = lambda: png_bytes(
+                class_ids(gt['semseg'], range(len(PASCAL_CLASSES)), 255, 'PASCAL').astype(np.uint8)
+            )
         if 'part' in gt:
             objects = sample.get('objects')
             if objects is None:

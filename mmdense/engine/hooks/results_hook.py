@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,10 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmdense.engine.run_facts import describe_run
+from mmdense.engine.run_facts import describe_run, note_origin
 from mmdense.evaluation import MultiTaskEvaluator
 from mmdense.registry import HOOKS
-from mmdense.utils.files import atomic_write_text
+from mmdense.utils.files import atomic_write_json
 
 
 @HOOKS.register_module()
@@ -43,6 +41,9 @@ class ResultsHook(Hook):
             if isinstance(evaluator, MultiTaskEvaluator) and evaluator.delta_m is not None:
                 evaluator.delta_m.bind(describe_run(runner, mode))
 
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        note_origin(runner, checkpoint)
+
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._write(runner, runner.val_loop, 'val')
 
@@ -56,13 +57,4 @@ class ResultsHook(Hook):
             return
         run = dict(describe_run(runner, mode), wall_s=round(time.monotonic() - self._begin, 1))
         report = dict(iteration=runner.iter, run=run, **evaluator.report)
-        text = json.dumps(_without_nan(report), indent=2)
-        atomic_write_text(Path(runner.work_dir) / f'results_{mode}.json', text + '\n')
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+        atomic_write_json(Path(runner.work_dir) / f'results_{mode}.json', report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from logging import WARNING
+from logging import INFO, WARNING
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,7 @@ class BoundaryMetric(DenseMetric):
             ``label_field``.
         label_field (str): Field of the sample for ``gt='labels'``.
         subset (str | None): File with one sample id per line; other pictures are left out.
+            A relative path counts from the ``data_root`` of the data set, where there is one.
             Published PASCAL-Context numbers use 2498 of the 5105 validation pictures.
         workers (int | None): Processes that count. 0: none but this. None: one per core
             that this rank has; none for pictures below 65,536 pixels.
@@ -144,24 +145,16 @@ class BoundaryMetric(DenseMetric):
     def protocol(self) -> str:
         grid = self.settings.grid
         parts = [
-            f'max_dist={self.settings.max_dist:g}',
+            f'max_dist={self.settings.max_dist:g} of the diagonal',
             'NMS' if self.settings.nms else 'no NMS',
             f'{len(grid)} thresholds {grid[0]:g}..{grid[-1]:g} '
             f'({"p > t" if self.settings.nms else "p >= t"})',
-            '8 bit, thinned, pooled',
-            'gt edges' if self.source == 'edges' else f'borders of {self.gt_field}',
-            self._pictures(),
+            '8-bit maps, thinned, one-to-one matches, counts pooled',
+            'gt: edge map' if self.source == 'edges' else f'gt: borders in {self.gt_field}',
+            f'pictures of {Path(self.subset).name}' if self.subset else 'all pictures',
         ]
         label = f'APPROXIMATE, {len(grid)} thresholds: biased low, for curves only; '
         return (label if self.approximate else '') + ', '.join(parts)
-
-    def _pictures(self) -> str:
-        if self.subset is None:
-            return 'all pictures'
-        path = Path(self.subset)
-        # Protocols are also asked for where no data are.
-        ids = self._read_subset() if path.exists() else self._ids
-        return f'{len(ids)} pictures of {path.name}' if ids else f'pictures of {path.name}'
 
     # mmengine hands the metainfo of the data set over when the loop is built: the moment to
     # read a list, since configs are also built where no data are.
@@ -177,16 +170,20 @@ class BoundaryMetric(DenseMetric):
     def _read_subset(self) -> frozenset[str] | None:
         if self.subset is None or self._ids is not None:
             return self._ids
+        # Alone, outside a runner, the metric knows no data set: the path stands as it is.
+        path = Path((self._dataset_meta or {}).get('data_root', ''), self.subset)
         try:
-            lines = Path(self.subset).read_text().splitlines()
+            lines = path.read_text().splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
-                f"BoundaryMetric: the list `subset='{self.subset}'` cannot be read ({error}). "
-                'Give a text file with one sample id per line, or subset=None for all pictures.'
+                f"BoundaryMetric: the list '{path}' of the pictures to score cannot be read "
+                f'({error}). Put a text file with one sample id per line there. To score all '
+                'pictures, set subset=None, or edge_split=None in an evaluator with a profile; '
+                'such numbers do not compare with published ones.'
             ) from error
         self._ids = frozenset(line.strip() for line in lines if line.strip())
         if not self._ids:
-            raise DataError(f"BoundaryMetric: the list `subset='{self.subset}'` names no picture.")
+            raise DataError(f"BoundaryMetric: the list '{path}' names no picture.")
         return self._ids
 
     def valid(self, gt: Array) -> Array:
@@ -268,20 +265,20 @@ class BoundaryMetric(DenseMetric):
         self.summed = {}
         results = super().evaluate(size)
         if is_main_process():
-            self._check_subset()
+            self._tell_subset()
             if self.counters_file is not None and self.summed:
                 self._write_counters(self.counters_file, results)
         return results
 
-    def _check_subset(self) -> None:
-        counted = int(self.summed.get('pictures', 0))
-        if self._ids is not None and counted != len(self._ids):
-            print_log(
-                f"BoundaryMetric: `subset='{self.subset}'` names {len(self._ids)} pictures, of "
-                f'which {counted} were in the data. The numbers are over these alone.',
-                logger='current',
-                level=WARNING,
-            )
+    def _tell_subset(self) -> None:
+        """How many pictures of the list were scored; a warning unless all of them."""
+        if self._ids is None:
+            return
+        counted, listed = int(self.summed.get('pictures', 0)), len(self._ids)
+        text = f"BoundaryMetric: {counted} of the {listed} pictures of '{self.subset}' were scored."
+        if counted < listed:
+            text += ' The others are not in the data: the numbers are no published protocol.'
+        print_log(text, logger='current', level=WARNING if counted < listed else INFO)
 
     def _write_counters(self, path: str, results: Mapping[str, float]) -> None:
         found = dict(

@@ -33,15 +33,20 @@ def angular_error(pred: Array, gt: Array, formula: str = 'atan2') -> Array:
         >>> angular_error(np.array([[0.0, 2, 0]]), np.array([[1.0, 0, 0]])).round(6)
         array([90.])
     """
-    pred, gt = pred.astype(np.float64), gt.astype(np.float64)
-    length = np.linalg.norm(pred, axis=-1, keepdims=True)
-    u = np.divide(pred, length, out=np.zeros_like(pred), where=length > 0)
-    v = gt / np.linalg.norm(gt, axis=-1, keepdims=True)
+    # Channels first: sums over three rows of all pixels are several times faster.
+    u, v = (_unit(np.ascontiguousarray(x.T, np.float64)) for x in (pred, gt))
     if formula == 'arccos':
-        return np.degrees(np.arccos(np.clip((u * v).sum(axis=-1), -1, 1)))
-    return np.degrees(
-        2 * np.arctan2(np.linalg.norm(u - v, axis=-1), np.linalg.norm(u + v, axis=-1))
-    )
+        return np.degrees(np.arccos(np.clip(np.einsum('cn,cn->n', u, v), -1, 1)))
+    return np.degrees(2 * np.arctan2(_length(u - v), _length(u + v)))
+
+
+def _length(vectors: Array) -> Array:
+    return np.sqrt(np.einsum('cn,cn->n', vectors, vectors))
+
+
+def _unit(vectors: Array) -> Array:
+    length = _length(vectors)
+    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 0)
 
 
 @METRICS.register_module()

@@ -328,7 +328,7 @@ def test_equal_buildings_give_equal_archives(tmp_path):
         root = write(TaskonomyWriter(tmp_path / name), taskonomy_samples(2))
         contents.append(pack_building(root, 'train0').read_bytes())
     assert contents[0] == contents[1]
-    with pytest.raises(DataError, match=r'no .png files'):
+    with pytest.raises(DataError, match=r'no \.png files'):
         pack_building(tmp_path / 'a', 'nobody')
 
 
@@ -338,6 +338,18 @@ def test_shapes_that_differ_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"'train_00000'.*'depth' is \(11, 15\).*\(12, 15\)"):
         NYUDWriter(tmp_path).write('train', 0, one)
     assert not list(tmp_path.rglob('*.*'))
+
+
+@pytest.mark.parametrize(
+    ('writer', 'classes'),
+    [(NYUDWriter, 40), (NYUv2Writer, 13), (PASCALContextWriter, 21), (CityscapesWriter, 19),
+     (CityscapesSmallWriter, 7), (TaskonomyWriter, 17)],
+)  # fmt: skip
+def test_labels_that_the_layout_lacks_are_refused(tmp_path, writer, classes):
+    one = dict(img=sample(40)['img'], gt=dict(semseg=np.full(SIZE, classes, np.uint8)))
+    with pytest.raises(DataError, match=rf'0\.\.{classes - 1} and 255 .* labels \[{classes}\]'):
+        writer(tmp_path).write('train', 0, one)
+    assert not [path for path in tmp_path.rglob('*') if path.is_file()]
 
 
 def test_pictures_without_a_task_lack_its_file(tmp_path):
