@@ -190,7 +190,10 @@ class PASCALContextDataset(ListedDataset):
         files = self.index(self.map_files()['part'])
         cache = f'{self.data_root}/ImageSets/Parts/{PurePosixPath(self.ann_file).stem}.txt'
         categories = object_categories(
-            cache, {stem: files.get(stem) for stem in stems}, self.backend_args
+            cache,
+            {stem: files.get(stem) for stem in stems},
+            self.backend_args,
+            skip_damaged=self.on_error == 'skip',
         )
         return [stem for stem in stems if PERSON in categories[stem]]
 
@@ -227,7 +230,9 @@ class PASCALContextDataset(ListedDataset):
         """LabelMap, int16 ``(H, W)``; read once per picture for all that need it."""
         if self._context is None or self._context[0] != path:
             stored = np.asarray(read_mat(path, 'LabelMap', self.backend_args))
-            if stored.ndim != 2 or not stored.size or not (stored == np.trunc(stored)).all():
+            # Structs, cells and texts are objects or characters; numpy cannot truncate them.
+            numbers = stored.dtype.kind in 'biuf' and stored.ndim == 2 and stored.size > 0
+            if not numbers or not (stored == np.trunc(stored)).all():
                 raise DataError(
                     f'{path}: LabelMap is {stored.dtype} {stored.shape}, expected whole numbers '
                     '(H, W).'

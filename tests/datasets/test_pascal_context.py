@@ -1,9 +1,11 @@
 import json
 import os
+import re
 import tarfile
 
 import numpy as np
 import pytest
+import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -203,6 +205,34 @@ def test_pictures_without_persons_are_dropped_if_parts_are_all(make_tree, save, 
         cache.write_text(content)
         assert len(tree.build(['part'])) == 1
         assert json.loads(cache.read_text())['2008_000003'] == [12, 15]
+
+
+def test_damaged_parts_stay_on_the_list_to_be_skipped(make_tree):
+    tree = make_tree('pascal')
+    tree.files['part'].write_bytes(b'<html>404</html>')
+    with pytest.raises(DataError, match=re.escape(str(tree.files['part']))):
+        tree.build(['part'])
+    dataset = tree.build(['part'], on_error='skip', test_mode=True)
+    assert dataset[0]['unreadable'] and 'unreadable' not in dataset[1]
+    assert not (tree.root / 'ImageSets/Parts/train.txt').exists()  # the file may be mended
+
+
+@pytest.mark.parametrize(
+    'content',
+    [
+        'text',
+        {'a': 1},
+        np.array([[1, 'a']], object),
+        np.ones((12, 16), complex),
+        np.ones((12, 16)) / 2,
+    ],
+)
+def test_another_variable_as_label_map_is_refused(make_tree, content):
+    tree = make_tree('pascal')
+    scipy.io.savemat(tree.files['boundary'], dict(LabelMap=content))
+    with pytest.raises(DataError, match='expected whole numbers') as caught:
+        tree.build(['boundary'])[0]
+    assert tree.files['boundary'].name in str(caught.value)
 
 
 def test_a_read_only_folder_only_costs_time(make_tree, save, pascal_annotation, monkeypatch):
