@@ -261,8 +261,8 @@ class BaseDenseDataset(BaseDataset):
             if gt.shape[:2] != img.shape[:2]:
                 raise DataError(
                     f"{where}: ground truth of task '{key}' is {gt.shape[:2]} (H, W), the picture "
-                    f'{img.shape[:2]}. Re-run the converter, or remove the file to leave this '
-                    'picture without the task.'
+                    f"'{path}' {img.shape[:2]}. Re-run the converter, or remove the file to leave "
+                    'this picture without the task.'
                 )
             checked[key] = gt
         results['gt'] = checked

@@ -8,6 +8,7 @@ import zlib
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from mmdense.utils import DataError
 
@@ -40,6 +41,34 @@ def decode_picture(path: str, content: bytes, flags: int) -> Array:
             'an HTML error page are usual), or take it off the list.'
         )
     return image
+
+
+def decode_palette(path: str, content: bytes) -> Array | None:
+    """Indices ``(H, W)`` of a palette PNG, which OpenCV would turn into colours.
+
+    Args:
+        path (str): Where the content came from, for messages.
+        content (bytes): The file.
+
+    Returns:
+        Array | None: None for any other file.
+
+    Raises:
+        DataError: If the file is truncated or altered, or states a size that no map has.
+    """
+    # Byte 25 of a PNG is the colour type, and 3 is a palette.
+    if not content.startswith(b'\x89PNG') or content[25:26] != b'\x03':
+        return None
+    fault = _png_fault(content)
+    try:
+        if not fault:
+            with Image.open(io.BytesIO(content)) as picture:
+                return np.array(picture)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        fault = str(error)
+    raise DataError(
+        f'{path}: is not a complete palette picture ({fault}). Copy or download it again.'
+    )
 
 
 def _picture_fault(content: bytes) -> str:

@@ -103,7 +103,8 @@ def _unpacked(path: str, content: bytes) -> bytes:
 def _inflate(body: bytes, limit: int) -> bytes:
     """Unpack at most ``limit`` bytes."""
     unpacker = zlib.decompressobj()
-    element = unpacker.decompress(body, limit)
+    # A limit of 0 would mean none.
+    element = unpacker.decompress(body, max(limit, 1))
     if unpacker.unconsumed_tail:
         raise ValueError(f'it unpacks to more than {limit} bytes')
     if not unpacker.eof:

@@ -100,7 +100,8 @@ class PASCALContextDataset(ListedDataset):
         normal_valid (str): ``'context'``: normals are known at the categories of
             ``normal_ids``; ``'all'``: everywhere.
         normal_ids (str | Sequence[int] | None): The context categories with normals, or a
-            file of them, one number per line (what follows the number is ignored). None: see
+            file of them, one number per line (what follows the number is ignored). None: those
+            of ``normal_ids.txt`` below ``data_root``, or the 170 published ones, see
             :func:`~mmdense.datasets.pascal_normals.find_normal_categories`.
         normal_axes (str): Axes of the normals on disk.
         normals_min_norm (float): Stored normals of at most this length are unknown.
@@ -190,7 +191,10 @@ class PASCALContextDataset(ListedDataset):
         files = self.index(self.map_files()['part'])
         cache = f'{self.data_root}/ImageSets/Parts/{PurePosixPath(self.ann_file).stem}.txt'
         categories = object_categories(
-            cache, {stem: files.get(stem) for stem in stems}, self.backend_args
+            cache,
+            {stem: files.get(stem) for stem in stems},
+            self.backend_args,
+            skip_damaged=self.on_error == 'skip',
         )
         return [stem for stem in stems if PERSON in categories[stem]]
 
@@ -227,7 +231,9 @@ class PASCALContextDataset(ListedDataset):
         """LabelMap, int16 ``(H, W)``; read once per picture for all that need it."""
         if self._context is None or self._context[0] != path:
             stored = np.asarray(read_mat(path, 'LabelMap', self.backend_args))
-            if stored.ndim != 2 or not stored.size or not (stored == np.trunc(stored)).all():
+            # Structs, cells and texts are objects or characters; numpy cannot truncate them.
+            numbers = stored.dtype.kind in 'biuf' and stored.ndim == 2 and stored.size > 0
+            if not numbers or not (stored == np.trunc(stored)).all():
                 raise DataError(
                     f'{path}: LabelMap is {stored.dtype} {stored.shape}, expected whole numbers '
                     '(H, W).'

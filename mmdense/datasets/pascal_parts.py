@@ -68,7 +68,7 @@ def part_labels(granularity: int) -> dict[str, int]:
 
 
 class PartObject(NamedTuple):
-    """An object of PASCAL-Part: category 1..20 and its its part masks ``(H, W)``, not 0 inside."""
+    """An object of PASCAL-Part: category 1..20 and its part masks ``(H, W)``, not 0 inside."""
 
     category: int
     parts: list[tuple[str, Array]]
@@ -153,6 +153,7 @@ def object_categories(
     cache: str,
     files: Mapping[str, str | None],
     backend_args: dict[str, Any] | None = None,
+    skip_damaged: bool = False,
 ) -> dict[str, list[int]]:
     """Categories of the objects of every picture, from a cache that is rebuilt if it differs.
 
@@ -161,9 +162,12 @@ def object_categories(
         files (Mapping[str, str | None]): Picture to its file of parts; None: it has none, and
             no categories.
         backend_args (dict | None): File backend.
+        skip_damaged (bool): Whether a damaged file is no error. Its picture counts as one with
+            a person, so that it stays on the list and fails when it is read, and no cache is
+            written.
 
     Raises:
-        DataError: If a file of parts is damaged.
+        DataError: If a file of parts is damaged, unless ``skip_damaged``.
     """
     known = _read_cache(cache, backend_args)
     if known is not None and known.keys() == files.keys():
@@ -171,10 +175,18 @@ def object_categories(
     print_log(
         f"Listing the objects of {len(files)} pictures for '{cache}', once.", logger='current'
     )
-    found = {
-        name: [one.category for one in read_objects(path, backend_args)] if path else []
-        for name, path in track_iter_progress(list(files.items()))
-    }
+    found: dict[str, list[int]] = {}
+    damaged = 0
+    for name, path in track_iter_progress(list(files.items())):
+        try:
+            found[name] = [one.category for one in read_objects(path, backend_args)] if path else []
+        except DataError:
+            if not skip_damaged:
+                raise
+            found[name] = [PERSON]
+            damaged += 1
+    if damaged:
+        return found
     try:
         atomic_write_text(cache, json.dumps(found))
     except OSError as error:

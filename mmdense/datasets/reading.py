@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 from mmengine import fileio
-from PIL import Image
 
 from mmdense.conventions import LIBRARY_AXES, axis_signs
 from mmdense.tasks.normal import stack_channels, vector_length
 from mmdense.utils import DataError
 
-from .formats import decode_npy, decode_picture
+from .formats import decode_npy, decode_palette, decode_picture
 
 Array = np.ndarray
 
@@ -60,12 +58,16 @@ def read_map(path: str, backend_args: dict[str, Any] | None = None) -> Array:
         DataError: If the file is broken, a pickle, no array of numbers, or has another number
             of channels.
     """
+    return _decode_map(path, read_bytes(path, backend_args))
+
+
+def _decode_map(path: str, content: bytes) -> Array:
     if path.endswith('.npy'):
-        array = decode_npy(path, read_bytes(path, backend_args))
+        array = decode_npy(path, content)
         if array.ndim == 3 and array.shape[2] == 1:
             array = array[..., 0]
     else:
-        array = decode_picture(path, read_bytes(path, backend_args), cv2.IMREAD_UNCHANGED)
+        array = decode_picture(path, content, cv2.IMREAD_UNCHANGED)
         if array.ndim == 3:
             array = cv2.cvtColor(array[..., :3], cv2.COLOR_BGR2RGB)
     if array.ndim not in (2, 3) or not array.size:
@@ -79,31 +81,27 @@ def read_label(path: str, backend_args: dict[str, Any] | None = None) -> Array:
     Raises:
         DataError: If the file is no map of integers.
     """
-    array = _palette_indices(path, backend_args)
+    content = read_bytes(path, backend_args)
+    array = None if path.endswith('.npy') else decode_palette(path, content)
     if array is None:
-        array = read_map(path, backend_args)
+        array = _decode_map(path, content)
     if array.ndim == 2 and np.issubdtype(array.dtype, np.integer):
         return array
     if array.dtype == bool and array.ndim == 2:
         return array.astype(np.uint8)
+    if array.ndim != 2:
+        raise DataError(
+            f'{path}: labels are {array.dtype} {array.shape}, expected integers (H, W). Convert '
+            'coloured label pictures to class indices first.'
+        )
     # Bounded, so that the conversion to integers is exact; NaN fails both tests.
-    if array.ndim == 2 and ((np.abs(array) < 2**31) & (np.trunc(array) == array)).all():
-        return array.astype(np.int64)
-    raise DataError(
-        f'{path}: labels are {array.dtype} {array.shape}, expected integers (H, W). Convert '
-        'coloured label pictures to class indices first.'
-    )
-
-
-def _palette_indices(path: str, backend_args: dict[str, Any] | None) -> Array | None:
-    """Indices of a palette picture, which OpenCV would decode to colours; None for others."""
-    if path.endswith('.npy'):
-        return None
-    try:
-        with Image.open(io.BytesIO(read_bytes(path, backend_args))) as picture:
-            return np.array(picture) if picture.mode == 'P' else None
-    except OSError:  # not an image: the other decoder words the error
-        return None
+    whole = (np.abs(array) < 2**31) & (np.trunc(array) == array)
+    if not whole.all():
+        raise DataError(
+            f'{path}: labels are {array.dtype} and hold {array[~whole][0]}; expected integers. '
+            'Another kind of map seems to lie in their place, or they were interpolated.'
+        )
+    return array.astype(np.int64)
 
 
 def read_metres(path: str, backend_args: dict[str, Any] | None = None) -> Array:

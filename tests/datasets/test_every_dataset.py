@@ -6,6 +6,7 @@ import tarfile
 import numpy as np
 import pytest
 import scipy.io
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from mmdense.utils import DataError
@@ -287,6 +288,18 @@ def test_damage_ends_as_on_error_says(make_tree, what, name, key):
     assert list(skipping.error_counts.values()) == [2]
     assert 'unreadable' not in skipping[1]
     assert not list(tree.root.rglob('*.canary'))
+
+
+@pytest.mark.parametrize('name', ['nyud', 'nyuv2', 'cityscapes'])
+def test_a_picture_of_another_size_is_named(make_tree, name):
+    tree = make_tree(name)
+    path = tree.files['img']
+    if path.suffix == '.npy':
+        np.save(path, np.zeros((6, 8, 3)))
+    else:
+        Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(path)
+    with pytest.raises(DataError, match=rf"the picture '.*{path.name}' \(6, 8\)"):
+        tree.build()[0]
 
 
 def test_the_canary_sings(tmp_path):

@@ -88,6 +88,12 @@ def test_nesting_and_unpacked_size_are_bounded(tmp_path, monkeypatch):
     assert path.stat().st_size < 1000
     with pytest.raises(DataError, match='unpacks to more than'):
         read_mat(str(path), 'x')
+    # Nothing is left for a second variable, which must not mean "without limit".
+    first = matrix(6, (10, 10), element(9, bytes(800)))
+    monkeypatch.setattr(matlab, 'MAX_BYTES', len(HEADER) + len(first))
+    path.write_bytes(HEADER + first + element(15, zlib.compress(bytes(50_000))))
+    with pytest.raises(DataError, match='unpacks to more than'):
+        read_mat(str(path), 'x')
 
 
 @settings(

@@ -1,3 +1,4 @@
+import re
 import zlib
 
 import cv2
@@ -55,9 +56,13 @@ def test_labels_of_palette_pictures_are_the_indices(tmp_path):
 def test_float_labels_are_read_if_whole(tmp_path):
     np.save(tmp_path / 'a.npy', np.array([[0.0, 3.0, -1.0]]))
     assert read_label(str(tmp_path / 'a.npy')).tolist() == [[0, 3, -1]]
-    np.save(tmp_path / 'b.npy', np.array([[0.5]]))
-    with pytest.raises(DataError, match=r'b.npy.*expected integers'):
-        read_label(str(tmp_path / 'b.npy'))
+    for value in (0.5, np.nan, np.inf, 3e9):
+        np.save(tmp_path / 'b.npy', np.array([[0.0, value]]))
+        with pytest.raises(DataError, match=rf'b.npy.*hold {re.escape(str(value))}; expected int'):
+            read_label(str(tmp_path / 'b.npy'))
+    np.save(tmp_path / 'c.npy', np.zeros((4, 4, 3)))
+    with pytest.raises(DataError, match=r'c.npy.*\(4, 4, 3\), expected integers'):
+        read_label(str(tmp_path / 'c.npy'))
 
 
 def test_files_that_are_not_what_they_claim(tmp_path):
@@ -128,17 +133,43 @@ def test_altered_pngs_are_refused_wherever_the_damage_is(tmp_path):
     assert np.array_equal(read_image(str(path)), img[..., ::-1])
 
 
-def test_a_png_that_states_more_pixels_than_it_can_hold(tmp_path):
+def png(side, colour_type, pixels, *chunks):
+    """A PNG of ``side`` squared that states more or less than it holds."""
+
     def chunk(kind, data):
         check = zlib.crc32(kind + data).to_bytes(4, 'big')
         return len(data).to_bytes(4, 'big') + kind + data + check
 
-    size = (30000).to_bytes(4, 'big')
-    head = chunk(b'IHDR', size + size + b'\x10\x02\0\0\0')
-    content = b'\x89PNG\r\n\x1a\n' + head + chunk(b'IDAT', zlib.compress(b'')) + chunk(b'IEND', b'')
-    (tmp_path / 'bomb.png').write_bytes(content)
-    with pytest.raises(DataError, match=r'states 30000x30000 pixels, more than it can hold'):
-        read_image(str(tmp_path / 'bomb.png'))
+    head = chunk(b'IHDR', side.to_bytes(4, 'big') * 2 + bytes((8, colour_type, 0, 0, 0)))
+    body = b''.join(chunk(kind, data) for kind, data in chunks)
+    end = chunk(b'IDAT', zlib.compress(pixels)) + chunk(b'IEND', b'')
+    return b'\x89PNG\r\n\x1a\n' + head + body + end
+
+
+@pytest.mark.parametrize('read', [read_image, read_map, read_label, read_binary])
+@pytest.mark.parametrize('colour_type', [0, 2, 3])
+def test_a_png_that_states_more_pixels_than_it_can_hold(tmp_path, read, colour_type):
+    (tmp_path / 'bomb.png').write_bytes(png(30000, colour_type, b'', (b'PLTE', bytes(6))))
+    with pytest.raises(DataError, match=r'bomb.png.*states 30000x30000 pixels, more than it can h'):
+        read(str(tmp_path / 'bomb.png'))
+
+
+def test_damaged_palette_pictures_are_refused(tmp_path, monkeypatch):
+    palette = (b'PLTE', bytes(6))
+    path = tmp_path / 'p.png'
+    rows = b'\0\1\1\0\0' * 4
+    path.write_bytes(png(4, 3, rows, palette))
+    assert read_label(str(path)).tolist() == [[1, 1, 0, 0]] * 4
+    whole = path.read_bytes()
+    for content in (whole[:-20], png(4, 3, rows[:7], palette), whole.replace(b'PLTE', b'PLTX')):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=r'p.png: is not a complete palette picture'):
+            read_label(str(path))
+    # As from 13,400 squared on: possible, but no label map.
+    path.write_bytes(whole)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 7)
+    with pytest.raises(DataError, match=r'p.png: is not a complete palette picture \(Image size'):
+        read_label(str(path))
 
 
 def test_zeros_and_ones_in_all_their_encodings(tmp_path):
