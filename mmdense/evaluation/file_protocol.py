@@ -46,8 +46,8 @@ def normals_to_uint8(normals: Array) -> Array:
     first, as published codes do. Shorter vectors, of a map that was resized, stay as they are.
 
     Example:
-        >>> normals_to_uint8(np.array([[0.0, -1.0, 1.0]])).tolist()
-        [[127, 0, 255]]
+        >>> normals_to_uint8(np.array([[0.0, -1.0, 0.0], [0.0, 0.0, 1.0]])).tolist()
+        [[127, 0, 127], [127, 127, 255]]
     """
     if not np.issubdtype(normals.dtype, np.floating):
         normals = normals.astype(np.float64)

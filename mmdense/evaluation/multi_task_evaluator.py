@@ -57,7 +57,8 @@ class MultiTaskEvaluator(Evaluator):
         report (dict): ``pictures``: how many; ``labelled``: task to the number of them with
             a label; ``resolution``: size of the ground truth, ``'425x560'``, to the number
             of pictures; ``profile`` and ``data``; ``metrics``: name to number; ``details``:
-            name to ``value``, ``higher_is_better``, ``percent``, ``unit``, ``protocol``;
+            name to ``value``, ``higher_is_better``, ``percent``, ``unit``, ``protocol`` and,
+            where a metric leaves pictures out, ``pictures``, the number of those that count;
             ``headlines``: prefix of a task to the name of the number that stands for it.
 
     Raises:
@@ -188,6 +189,8 @@ class MultiTaskEvaluator(Evaluator):
                     unit=metric.unit.get(short, ''),
                     protocol=metric.protocol,
                 )
+                if metric.pictures is not None:
+                    details[name]['pictures'] = metric.pictures
         return details
 
 
@@ -263,7 +266,10 @@ def _spread_protocols(details: Mapping[str, Mapping[str, Any]]) -> dict[str, str
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name, detail in details.items():
-        groups.setdefault((name.partition('/')[0], detail['protocol']), []).append(name)
+        protocol = detail['protocol']
+        if 'pictures' in detail:
+            protocol += f': {detail["pictures"]}'
+        groups.setdefault((name.partition('/')[0], protocol), []).append(name)
     cells: dict[str, str] = {}
     for (_, protocol), names in groups.items():
         lines = textwrap.wrap(protocol, PROTOCOL_WIDTH)

@@ -35,6 +35,11 @@ class StampedMetric(BaseMetric):
     unit: dict[str, str] = {}
 
     @property
+    def pictures(self) -> int | None:
+        """How many pictures the last numbers are over; None: all that have labels."""
+        return None
+
+    @property
     @abstractmethod
     def protocol(self) -> str:
         """How the numbers were made, in one line. Equal lines may be compared."""

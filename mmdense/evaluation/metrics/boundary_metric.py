@@ -155,6 +155,10 @@ class BoundaryMetric(DenseMetric):
         label = f'APPROXIMATE, {len(grid)} thresholds: biased low, for curves only; '
         return (label if self.approximate else '') + ', '.join(parts)
 
+    @property
+    def pictures(self) -> int | None:
+        return int(self.summed.get('pictures', 0)) if self.subset else None
+
     # mmengine hands the metainfo of the data set over when the loop is built: the moment to
     # read a list, since configs are also built where no data are.
     @property

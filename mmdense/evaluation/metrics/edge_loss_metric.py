@@ -30,7 +30,8 @@ class EdgeLossMetric(DenseMetric):
             pixels of the test set (HED).
         logit_of_probability (bool): False reproduces the meters of MTI-Net and InvPT, which
             take the probability itself for the logit, so that the loss they print is not
-            the one they train.
+            the one they train. It also is what :meth:`score` needs to take logits: float32
+            probabilities near 1 hold little of them.
         task, prefix: As in :class:`DenseMetric`.
 
     Raises:
