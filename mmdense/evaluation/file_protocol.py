@@ -14,6 +14,15 @@ Array = np.ndarray
 
 #: Truncation to 8 bits makes a unit vector longer by less than sqrt(3) * 2 / 255.
 _LONGEST = 1.02
+#: Resized in float32, a map of ones holds numbers up to 1.2e-7 above one.
+_ROUNDING = 1e-6
+
+
+def in_unit_range(probability: Array) -> bool:
+    """Whether all values lie in [0, 1], up to the rounding of a bilinear resize; NaN does not."""
+    low, high = -_ROUNDING, 1 + _ROUNDING
+    # Not `any(... < 0)`: a comparison with NaN is False.
+    return bool(((probability >= low) & (probability <= high)).all())
 
 
 def single_or_double(values: Array) -> Array:
@@ -28,6 +37,7 @@ def probability_to_uint8(probability: Array) -> Array:
         >>> probability_to_uint8(np.array([0.0, 0.5, 0.999, 1.0])).tolist()
         [0, 127, 254, 255]
     """
+    probability = np.asarray(probability)
     # In the precision of the network, as codes that write files do; levels that were read come
     # back in both.
     levels: Array = 255 * single_or_double(probability)
@@ -36,7 +46,7 @@ def probability_to_uint8(probability: Array) -> Array:
 
 def uint8_to_probability(levels: Array) -> Array:
     """Probabilities of grey levels, float64."""
-    return levels / np.float64(255)
+    return np.asarray(levels) / np.float64(255)
 
 
 def normals_to_uint8(normals: Array) -> Array:
@@ -49,6 +59,7 @@ def normals_to_uint8(normals: Array) -> Array:
         >>> normals_to_uint8(np.array([[0.0, -1.0, 0.0], [0.0, 0.0, 1.0]])).tolist()
         [[127, 0, 127], [127, 127, 255]]
     """
+    normals = np.asarray(normals)
     if not np.issubdtype(normals.dtype, np.floating):
         normals = normals.astype(np.float64)
     kind = normals.dtype.type
@@ -67,4 +78,4 @@ def uint8_to_normals(colours: Array) -> Array:
     No colour stands for zero: a zero vector, written as 127, comes back as the direction
     (-1, -1, -1).
     """
-    return colours * np.float64(2 / 255) - 1
+    return np.asarray(colours) * np.float64(2 / 255) - 1

@@ -18,8 +18,10 @@ from mmdense.evaluation import (
     angular_error,
     count_matches,
     depth_sums,
+    f_measure,
     gt_boundaries,
     normals_to_uint8,
+    quantize,
     suppress_non_maxima,
 )
 from mmdense.evaluation.boundary import BoundaryProtocol
@@ -156,6 +158,38 @@ def test_nan_counts_where_the_pixel_counts():
         DepthMetric().score([(pred, gt)])
 
 
+def test_what_is_no_decoded_map_is_refused():
+    truth = edges()
+    for metric in (BinaryFMetric(), EdgeLossMetric(), BoundaryMetric()):
+        for bad in (4 * probability() - 2, (255 * probability()).astype(np.uint8)):
+            with pytest.raises(DataError, match=r'range over .* 8-bit levels divided by 255'):
+                metric.score([(bad, truth)])
+    # The published meter takes any number for a logit, and so does this one if asked to.
+    assert (
+        EdgeLossMetric(logit_of_probability=False).score([(4 * probability(), truth)])['loss'] > 0
+    )
+    with pytest.raises(DataError, match='argmax of scores'):
+        SegMetric(num_classes=2).score([(np.full(SIZE, 0.7), truth)])
+
+
+def test_rounding_of_a_resize_is_no_error():
+    saturated = torch.nn.functional.interpolate(torch.ones(1, 1, 64, 64), (46, 53), mode='bilinear')
+    assert saturated.max() > 1
+    truth = np.zeros((46, 53), np.uint8)
+    for metric in (BinaryFMetric(), BinaryFMetric(quantize='uint8'), BoundaryMetric()):
+        ones = metric.score([(np.ones((46, 53), np.float32), truth)])
+        assert metric.score([(saturated[0], truth)]) == ones
+
+
+def test_255_is_unknown_depth_and_unknown_normal_as_in_published_pipelines():
+    for metric, value in ((DepthMetric(), depths), (NormalMetric(), vectors)):
+        pred, gt = value(), value()
+        gt[:2] = 0
+        published = gt.copy()
+        published[:2] = 255
+        assert metric.score([(pred, published)]) == metric.score([(pred, gt)])
+
+
 def test_functions_that_metrics_are_made_of_are_found_here():
     names = 'thin true_boundaries boundary_scores maximum_matching depth_scores uint8_to_normals'
     for name in names.split():
@@ -171,6 +205,11 @@ def test_functions_take_tensors_and_whole_maps():
     far, near = depths(), depths()
     assert np.array_equal(depth_sums(tensor(far), tensor(near)), depth_sums(far, near))
     assert np.array_equal(gt_boundaries(tensor(edges() * 0 + 1)), np.zeros(SIZE, bool))
+    levels = quantize(tensor(probability()))
+    counts = count_matches(tensor(levels), tensor(edges()) == 1, BoundaryProtocol())
+    assert counts.shape == (101, 4)
+    assert f_measure(counts.tolist()).shape == (101,)
+    assert np.array_equal(normals_to_uint8(tensor(pred)), normals_to_uint8(pred))
     with pytest.raises(ShapeError, match='Move channels to the end'):
         angular_error(chw(pred), chw(gt))
 

@@ -110,12 +110,14 @@ def true_boundaries(labels: Array) -> Array:
     return thinned
 
 
-def _require_size(levels: Array, truth: Array) -> None:
+def _of_one_size(levels: Array, truth: Array) -> tuple[Array, Array]:
+    levels, truth = np.asarray(levels), np.asarray(truth)
     if levels.shape != truth.shape:
         raise ShapeError(
             f'boundary matching: prediction {levels.shape} and truth {truth.shape}, expected '
             'two maps (H, W) of one size. Crop padding and resize before counting.'
         )
+    return levels, truth
 
 
 def boundary_map(levels: Array, protocol: BoundaryProtocol, known: Array | None = None) -> Array:
@@ -134,6 +136,7 @@ def boundary_map(levels: Array, protocol: BoundaryProtocol, known: Array | None 
         ShapeError: If ``levels`` is not ``(H, W)``.
         DataError: If ``levels`` is not uint8.
     """
+    levels = np.asarray(levels)
     require_levels(levels)
     p = suppress_non_maxima(levels) if protocol.nms else levels / 255.0
     return p if known is None else np.where(known, p, 0)
@@ -164,7 +167,7 @@ def count_matches(
         ShapeError: If ``levels`` and ``truth`` are not ``(H, W)`` of one size.
         DataError: If ``levels`` is not uint8.
     """
-    _require_size(levels, truth)
+    levels, truth = _of_one_size(levels, truth)
     reached = thresholds_reached(boundary_map(levels, protocol, known), protocol)
     rank, map_of_threshold = distinct_maps(reached, len(protocol.grid))
     index, words = thin_levels(rank, int(rank.max(initial=0)))
@@ -231,7 +234,7 @@ def count_matches_plain(
     levels: Array, truth: Array, protocol: BoundaryProtocol, known: Array | None = None
 ) -> Array:
     """:func:`count_matches` by the book: every threshold is thinned and matched by itself."""
-    _require_size(levels, truth)
+    levels, truth = _of_one_size(levels, truth)
     return count_thinned_plain(
         thin_plain(boundary_map(levels, protocol, known), protocol), truth, protocol
     )

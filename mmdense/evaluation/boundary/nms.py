@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from mmdense.evaluation.file_protocol import probability_to_uint8
+from mmdense.evaluation.file_protocol import in_unit_range, probability_to_uint8
 from mmdense.utils import DataError, ShapeError
 
 Array = np.ndarray
@@ -25,26 +25,25 @@ def quantize(probability: Array) -> Array:
         ValueError: If a value is NaN or outside [0, 1].
     """
     probability = np.asarray(probability)
-    # Not `any(... < 0)`: a comparison with NaN is False.
-    if not ((probability >= 0).all() and (probability <= 1).all()):
+    if not in_unit_range(probability):
         raise ValueError(
             f'boundary probabilities range over [{np.nanmin(probability)}, '
             f'{np.nanmax(probability)}], expected [0, 1]. Give the decoded map (after the '
-            'sigmoid), not logits.'
+            'sigmoid, 8-bit levels divided by 255), not logits.'
         )
     return probability_to_uint8(probability)
 
 
 def require_levels(levels: Array) -> None:
     """Raise unless a map has the form that files of the benchmark have, ``(H, W)`` uint8."""
-    if np.ndim(levels) != 2:
+    if levels.ndim != 2:
         raise ShapeError(
-            f'boundary map: shape {np.shape(levels)}, expected (H, W). Take off the channel.'
+            f'boundary map: shape {levels.shape}, expected (H, W). Take off the channel.'
         )
-    if getattr(levels, 'dtype', None) != np.uint8:
+    if levels.dtype != np.uint8:
         raise DataError(
-            f'boundary map: {getattr(levels, "dtype", type(levels).__name__)}, expected an array '
-            'of uint8, probability times 255. Call quantize(probability) first.'
+            f'boundary map: {levels.dtype}, expected uint8, probability times 255. Call '
+            'quantize(probability) first.'
         )
 
 
@@ -74,6 +73,7 @@ def suppress_non_maxima(levels: Array) -> Array:
         ShapeError: If ``levels`` is not ``(H, W)``.
         DataError: If ``levels`` is not uint8.
     """
+    levels = np.asarray(levels)
     require_levels(levels)
     p = levels / 255.0
     rows, columns = np.nonzero(levels)

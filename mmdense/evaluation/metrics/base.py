@@ -12,11 +12,16 @@ from mmengine.evaluator import BaseMetric
 from mmengine.structures import BaseDataElement
 
 from mmdense.evaluation.counters import Added, Counters, ExactCounters
+from mmdense.evaluation.file_protocol import in_unit_range
 from mmdense.registry import TASKS
 from mmdense.tasks import BaseTask
 from mmdense.utils import DataError, ShapeError
 
 Array = np.ndarray
+
+#: What pipelines of published code make of unknown depths and normals, which are 0 here. No
+#: depth of a data set and no component of a normal is 255.
+PUBLISHED_UNKNOWN = 255
 Sample = Mapping[str, Any]
 
 
@@ -192,6 +197,16 @@ def require_finite(pred: Array, who: str, where: str) -> None:
             f'{who}: the prediction for {where} holds NaN or infinite values ({bad} of '
             f'{pred.size}); scores need finite numbers. Usual causes are a diverged run and '
             'half precision: test an earlier checkpoint, or without autocast.'
+        )
+
+
+def require_probability(pred: Array, who: str) -> None:
+    """Raise :class:`DataError` unless all predictions lie in [0, 1]."""
+    if not in_unit_range(pred):
+        raise DataError(
+            f'{who}: predictions range over [{pred.min():g}, {pred.max():g}], expected '
+            'probabilities in [0, 1]. Give the decoded map: after the sigmoid, 8-bit levels '
+            'divided by 255.'
         )
 
 

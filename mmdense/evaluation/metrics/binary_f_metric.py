@@ -16,7 +16,7 @@ from mmdense.evaluation.file_protocol import (
 from mmdense.registry import METRICS
 from mmdense.tasks import BaseTask
 
-from .base import Array, DenseMetric, require_choice
+from .base import Array, DenseMetric, require_choice, require_probability
 
 # Keeps precision and recall of a picture finite where nothing is predicted or labelled.
 _EPS = 1e-12
@@ -58,6 +58,7 @@ class BinaryFMetric(DenseMetric):
 
     Raises:
         ValueError: If an option is unknown or ``thresholds`` do not ascend.
+        DataError: From :meth:`process`, if a prediction is no probability.
     """
 
     default_task = dict(type='Saliency')
@@ -109,6 +110,7 @@ class BinaryFMetric(DenseMetric):
         return ', '.join([*parts, 'no tolerance'])
 
     def update(self, pred: Array, gt: Array, valid: Array) -> Counters:
+        require_probability(pred[valid], f"BinaryFMetric of task '{self.task.key}'")
         truth = gt[valid] == 1
         # Number of thresholds that each pixel reaches; one histogram serves them all.
         probability = self._read(pred[valid])

@@ -13,7 +13,7 @@ from mmdense.registry import METRICS
 from mmdense.tasks import BaseTask
 from mmdense.utils import ShapeError
 
-from .base import Array, DenseMetric, ratio, require_choice
+from .base import PUBLISHED_UNKNOWN, Array, DenseMetric, ratio, require_choice
 
 BINS_PER_DEGREE = 100
 #: Bit patterns of float16 from 0 to 180 degrees; they are in the order of the numbers.
@@ -72,7 +72,8 @@ class NormalMetric(DenseMetric):
 
     ``mean``, ``median``, ``rmse`` and the shares of pixels below each threshold (strict).
     Predictions of any length are scored by their direction; a zero vector is 90 degrees
-    off. Pictures without a valid pixel contribute nothing.
+    off. Pictures without a valid pixel contribute nothing. Unknown is the zero vector, and 255
+    in all channels, what published pipelines make of it.
 
     Args:
         thresholds (Sequence[float]): Degrees.
@@ -138,6 +139,7 @@ class NormalMetric(DenseMetric):
 
     def valid(self, gt: Array) -> Array:
         known = self.task.valid(gt) & np.isfinite(gt).all(axis=-1)
+        known &= gt[..., 0] != PUBLISHED_UNKNOWN
         return known & (gt.sum(axis=-1) != 0) if self.valid_rule == 'sum' else known
 
     def update(self, pred: Array, gt: Array, valid: Array) -> Added:

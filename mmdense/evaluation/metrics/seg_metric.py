@@ -132,6 +132,11 @@ class SegMetric(DenseMetric):
 
     def _labels(self, values: Array, name: str) -> Array:
         labels = values.astype(np.int64)
+        if (labels != values).any():
+            raise DataError(
+                f"SegMetric of task '{self.task.key}': a {name} holds numbers that are no class, "
+                'such as 0.7. Give class indices, the argmax of scores.'
+            )
         if labels.size and not 0 <= labels.min() <= labels.max() < self.num_classes:
             what = 'ground truth' if name == 'label' else 'a prediction'
             raise DataError(
