@@ -18,7 +18,7 @@ from mmdense.utils import suggest
 
 from .counters import Counters, ExactCounters
 from .metrics import StampedMetric
-from .metrics.base import as_mapping, read_map
+from .metrics.base import as_mapping, map_of, read_map
 from .profiles import choose_profile, profile_name
 
 #: Characters of a protocol per row of a table.
@@ -120,7 +120,7 @@ class MultiTaskEvaluator(Evaluator):
         """What a picture adds to the report: its size, and the tasks it has labels for."""
         counted: Counters = {}
         for key, task in self.tasks.items():
-            gt = sample.get(f'gt_{task.field}')
+            gt = map_of(sample, 'gt', task)
             if gt is not None:
                 shape = read_map(gt, task.gt_channels, f"gt of task '{key}'", True).shape
                 counted.setdefault('size', np.asarray(shape[:2]))

@@ -105,6 +105,7 @@ def test_process_takes_samples_of_every_form(case):
         sample.to_dict(),
         dict(zip(names, pair)),
         dict(zip(names, (pred, gt))),
+        {f'pred_{metric.task.key}': pred, f'gt_{metric.task.key}': gt},
         dict(zip(names, (dict(data=pred), dict(data=gt)))),
         dict(zip(names, (PixelData(data=x) for x in pair))),
     ]
@@ -122,6 +123,14 @@ def test_evaluator_takes_plain_samples():
     assert evaluator.evaluate(2)['normal/mean'] == expected
     assert evaluator.report['resolution'] == {'7x9': 1}
     assert evaluator.report['labelled'] == dict(normal=1)
+
+
+def test_labelled_picture_without_a_prediction_is_an_error(case):
+    make, pred, gt = case
+    metric = make()
+    sample = {f'gt_{metric.task.field}': gt, 'img_path': 'a/7.png', 'pred_other': pred}
+    with pytest.raises(DataError, match=r'a/7.png has ground truth .*found: pred_other'):
+        metric.process(None, [sample])
 
 
 def test_nothing_to_score_is_nan(case):

@@ -153,11 +153,24 @@ class DenseMetric(ExactMetric):
         return self._numbers(counters.total(count))
 
     def count(self, sample: Sample) -> Added:
-        pred = sample.get(f'pred_{self.task.field}')
-        gt = sample.get(f'gt_{self.task.field}')
-        if pred is None or gt is None:
+        gt = map_of(sample, 'gt', self.task)
+        if gt is None:
             return {}
+        pred = self._prediction(sample)
         return self._score_maps(pred, gt, name_of(sample), channels_first=True)
+
+    def _prediction(self, sample: Sample) -> Any:
+        """The prediction of a labelled picture; skipping it would make the numbers better."""
+        pred = map_of(sample, 'pred', self.task)
+        if pred is None:
+            found = [str(key) for key in sample if str(key).startswith('pred_')]
+            raise DataError(
+                f'{type(self).__name__}: {name_of(sample)} has ground truth of task '
+                f"'{self.task.key}' but no prediction 'pred_{self.task.field}' (found: "
+                f'{", ".join(found) or "none"}). Predict every labelled picture, or leave the '
+                'task out of the evaluator.'
+            )
+        return pred
 
     def _score_maps(self, pred: Any, gt: Any, where: str, channels_first: bool) -> Added:
         pred_map, gt_map = self._read_pair(pred, gt, where, channels_first)
@@ -213,6 +226,19 @@ def require_probability(pred: Array, who: str) -> None:
 def name_of(sample: Sample) -> str:
     """How messages call a sample."""
     return str(sample.get('img_path', sample.get('sample_id', 'a sample without a path')))
+
+
+def map_of(sample: Sample, kind: str, task: BaseTask) -> Any:
+    """The map of a task in a sample, or None.
+
+    Args:
+        sample (Sample): Fields are named after the task's ``field``, as in
+            ``DenseDataSample``; samples made by hand may have its ``key``: ``pred_depth``.
+        kind (str): ``'gt'`` or ``'pred'``.
+        task (BaseTask): The task.
+    """
+    found = sample.get(f'{kind}_{task.field}')
+    return sample.get(f'{kind}_{task.key}') if found is None else found
 
 
 def as_mapping(sample: Any) -> Sample:

@@ -32,6 +32,7 @@ from .base import (
     DenseMetric,
     Sample,
     as_mapping,
+    map_of,
     name_of,
     require_choice,
 )
@@ -227,16 +228,18 @@ class BoundaryMetric(DenseMetric):
     def _read(self, sample: Sample) -> Job | None:
         """What is to be counted of a sample; None where there is nothing."""
         ids = self._read_subset()
-        pred, gt = sample.get(f'pred_{self.task.field}'), sample.get(self.gt_field)
+        own = map_of(sample, 'gt', self.task)
+        gt = own if self.source == 'edges' else sample.get(self.gt_field)
         name = name_of(sample)
-        if gt is None and sample.get(f'gt_{self.task.field}') is not None:
+        if gt is None and own is not None:
             raise DataError(
                 f"BoundaryMetric: {name} has boundaries but no field '{self.gt_field}', which "
                 "gt='labels' needs. Set `label_field` to a label map that the data set gives as "
                 "`aux` in test mode, or gt='edges'."
             )
-        if pred is None or gt is None or (ids is not None and _sample_id(sample) not in ids):
+        if gt is None or (ids is not None and _sample_id(sample) not in ids):
             return None
+        pred = self._prediction(sample)
         maps = self._read_pair(pred, gt, name, channels_first=True, gt_name=f"'{self.gt_field}'")
         return self._checked_job(*maps, name)
 
