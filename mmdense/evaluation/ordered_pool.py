@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import sys
 import threading
+import types
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -32,11 +35,11 @@ class OrderedPool:
 
     Workers are started when first needed, from a clean server process where the platform
     has one: a copy of this process would inherit its threads and CUDA state. They end with
-    :meth:`finish`, and by themselves if this process dies. As for any start that is no copy,
-    a script that evaluates outside a function needs ``if __name__ == '__main__':``.
+    :meth:`finish`, and by themselves if this process dies. They import the module of
+    ``function`` but not the running script, which needs no ``if __name__ == '__main__':``.
 
     Args:
-        function (Callable): A function of a module.
+        function (Callable): A function of a module, not of the running script.
         workers (int): Processes; 0 calls ``function`` in this process.
         owner (str): Who works, for messages.
     """
@@ -78,7 +81,9 @@ class OrderedPool:
         if self._pool is None:
             self._pool = _start(self.function, self.workers)
         try:
-            return self._pool.submit(self.function, *args)
+            # Here, and not when the pool is made, its processes start.
+            with _without_script():
+                return self._pool.submit(self.function, *args)
         except BrokenProcessPool as error:
             raise self._broken(name) from error
 
@@ -123,6 +128,20 @@ class OrderedPool:
             f'{len(names) - 1} further pictures were due. If memory ran out, set fewer '
             f'`workers` than {self.workers}; 0 works in the main process.'
         )
+
+
+@contextlib.contextmanager
+def _without_script() -> Iterator[None]:
+    """Hide the running script from processes that start, which would run it once more.
+
+    Without a guard in the script that fails, and so does a script from standard input.
+    """
+    script = sys.modules['__main__']
+    sys.modules['__main__'] = types.ModuleType('__main__')
+    try:
+        yield
+    finally:
+        sys.modules['__main__'] = script
 
 
 def _start(function: Callable[..., Any], workers: int) -> ProcessPoolExecutor:

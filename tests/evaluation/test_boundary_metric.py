@@ -262,6 +262,27 @@ def test_two_processes_with_a_padded_sampler_give_the_same_numbers(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('from_file', [True, False])
+def test_script_without_a_main_guard_may_use_workers(tmp_path, from_file):
+    script = tmp_path / 'script.py'
+    script.write_text(
+        'import numpy as np\n'
+        'from mmdense.evaluation import BoundaryMetric\n'
+        'metric = BoundaryMetric(workers=2, thresholds=[0.5], nms=False)\n'
+        'edges = np.eye(30, dtype=np.uint8)\n'
+        'for _ in range(3):\n'
+        '    metric.process(None, [dict(pred_boundary=edges / 1.0, gt_boundary=edges)])\n'
+        "print('odsF', metric.evaluate(3)['boundary/odsF'])\n"
+    )
+    command = [sys.executable, str(script)] if from_file else [sys.executable, '-']
+    done = subprocess.run(
+        command, input=script.read_text(), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()].count('odsF') == 1
+
+
+@pytest.mark.slow
 def test_killed_evaluation_goes_on_and_its_workers_end(tmp_path):
     cache, out = tmp_path / 'cache', tmp_path / 'killed.json'
     process = start(out, pictures=24, workers=2, cache=cache, size=300)
