@@ -139,7 +139,14 @@ def check_dataset(
         DataError: If no task of the data set can be listed at all.
     """
     init_default_scope('mmdense')
-    reader, problems = _Reader.of(cfg)
+    try:
+        reader, problems = _Reader.of(cfg)
+    except DataError as error:
+        unfinished = _unfinished(str(cfg.get('data_root') or ''))
+        if not unfinished:
+            raise
+        # Lists of pictures are written last, so this is why they are not there.
+        raise DataError(f"'{cfg['data_root']}': {unfinished[0]}. ({error})") from error
     dataset = reader.dataset
     report = _empty(dataset)
     report.problems += problems

@@ -193,6 +193,10 @@ def test_an_unfinished_conversion_is_found(nyud):
     (root / STATE_FILE).write_text(json.dumps({**state, 'finished': False}))
     (problem,) = check_dataset(cfg).all_problems()
     assert 'the conversion did not finish' in problem
+    # Stopped half-way it has no list of pictures yet.
+    (root / 'gt_sets' / 'train.txt').unlink()
+    with pytest.raises(DataError, match=r'the conversion did not finish.*train.txt'):
+        check_dataset(cfg)
 
 
 def test_a_data_set_that_is_not_there_is_one_error(tmp_path):

@@ -140,6 +140,7 @@ def test_matching_report_scores_and_says_what_was_compared():
     [
         (dict(protocol='per picture'), 'protocol', ('per picture', POOLED)),
         (dict(pictures=3), 'pictures', ("'3'", "'2'")),
+        (dict(unreadable=1), 'pictures', ("'1'", "'2'")),
         (dict(run=dict(RUN, data=dict(dataset='B', split='val'))), 'data', ("'B'", "'ToyRooms'")),
         (dict(run=dict(RUN, data=dict(dataset='ToyRooms', split='test'))), 'data', ('test', 'val')),
         (
