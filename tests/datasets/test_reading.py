@@ -271,3 +271,8 @@ def test_folder_index_prefers_the_first_extension(tmp_path):
 def test_lists_are_stripped(tmp_path):
     (tmp_path / 'l.txt').write_text('a\r\n\n b \n')
     assert read_list(str(tmp_path / 'l.txt')) == ['a', 'b']
+
+
+def test_the_mark_that_some_editors_write_is_no_part_of_a_name(tmp_path):
+    (tmp_path / 'list.txt').write_bytes(b'\xef\xbb\xbf0001\r\n0002\r\n')
+    assert read_list(str(tmp_path / 'list.txt')) == ['0001', '0002']

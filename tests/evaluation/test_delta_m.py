@@ -140,7 +140,6 @@ def test_matching_report_scores_and_says_what_was_compared():
     [
         (dict(protocol='per picture'), 'protocol', ('per picture', POOLED)),
         (dict(pictures=3), 'pictures', ("'3'", "'2'")),
-        (dict(unreadable=1), 'pictures', ("'1'", "'2'")),
         (dict(run=dict(RUN, data=dict(dataset='B', split='val'))), 'data', ("'B'", "'ToyRooms'")),
         (dict(run=dict(RUN, data=dict(dataset='ToyRooms', split='test'))), 'data', ('test', 'val')),
         (
@@ -174,6 +173,12 @@ def test_mismatch_is_refused_with_both_sides_and_recorded_if_allowed(change, asp
     with pytest.raises(SettingMismatch):
         others = tuple({'protocol', 'data', 'backbone'} - {aspect})
         DeltaM(CONTENT, allow=others).score(report)
+
+
+def test_pictures_that_could_not_be_read_do_not_count():
+    with pytest.raises(SettingMismatch, match="pictures: run '1', reference '2'"):
+        DeltaM(CONTENT).score(dict(report_of(run=RUN), unreadable=1))
+    assert DeltaM(CONTENT).score(dict(report_of(run=RUN, pictures=3), unreadable=1))['gains']
 
 
 def test_opposite_direction_is_a_mismatch():
