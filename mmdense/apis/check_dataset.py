@@ -253,8 +253,10 @@ def _find_faults(reader: _Reader, index: int, error: Exception) -> list[Fault]:
             dataset.prepare_data(at)
         except (DataError, OSError) as alone:
             found[key] = str(alone)
-    if len(found) != 1 and len(set(found.values())) <= 1:
-        return [Fault(name, PICTURE, str(error))]
+    if len(set(found.values())) <= 1:
+        everywhere = not found or 1 < len(found) == len(reader.single)
+        # Otherwise several tasks may be made of one file.
+        return [Fault(name, PICTURE if everywhere else ', '.join(found), str(error))]
     return [Fault(name, key, message) for key, message in found.items()]
 
 

@@ -143,6 +143,15 @@ def test_a_truncated_png_is_named(nyud):
     assert report.read == COUNT - 1
 
 
+def test_a_file_that_several_tasks_read_is_the_fault_of_those(tmp_path):
+    cfg = make(tmp_path, 'pascal')
+    path = next((tmp_path / 'pascal-context' / 'trainval').glob('*.mat'))
+    path.write_bytes(path.read_bytes()[:200])
+    (fault,) = check_dataset(cfg).faults
+    assert (fault.sample_id, fault.task) == (path.stem, 'normal, boundary')
+    assert path.name in fault.message
+
+
 def test_two_faults_of_one_picture_are_both_named(nyud):
     root, cfg = nyud
     for path in (root / 'normals' / 'train_00000.png', root / 'depth' / 'train_00000.npy'):
@@ -215,7 +224,7 @@ def test_text_names_the_problems(nyud):
     root, cfg = nyud
     (root / 'depth' / 'train_00002.npy').unlink()
     text = report_text(check_dataset(cfg))
-    assert '1 problems:' in text
+    assert '1 problem:' in text
     assert 'train_00002' in text
     assert 'wall' in text
     assert 'signs as the slope of the depth: x 100 %, y 100 %' in text

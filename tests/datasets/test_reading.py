@@ -106,6 +106,7 @@ def npy(header, body=b'', version=b'\x01\x00'):
         (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (0, 5)}"), 'shape'),
         (npy("{'descr': '<f8', 'fortran_order': False}", bytes(80)), 'plain'),
         (npy('(' * 100 + ')' * 100), 'plain'),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 5L)"), 'plain'),
         (npy("__import__('os').system('true')"), 'plain'),
         (npy("{'descr': '<c8', 'fortran_order': False, 'shape': (1, 1)}", bytes(8)), 'complex64'),
         (npy("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1, 1)}"), 'real'),
