@@ -6,18 +6,17 @@ import contextlib
 import multiprocessing
 import os
 import sys
-import threading
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from typing import Any
 
 from mmengine.dist import get_world_size
 
 from mmdense.utils import DataError
+from mmdense.utils.jobs import end_with_parent
 
 
 def cores_per_process() -> int:
@@ -151,16 +150,4 @@ def _start(function: Callable[..., Any], workers: int) -> ProcessPoolExecutor:
         context.set_forkserver_preload([function.__module__])
     else:
         context = multiprocessing.get_context('spawn')
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot end its workers, so they watch it."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)
