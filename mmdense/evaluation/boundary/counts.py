@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from mmdense.utils import ShapeError
+from mmdense.utils.thinning import thin, thin_levels
 
 from .matching import find_candidates, maximum_matching
 from .nms import require_levels, suppress_non_maxima
 from .sweep import MatchingSweep
-from .thin import thin, thin_levels
 
 Array = np.ndarray
 
@@ -200,7 +200,7 @@ def count_thinned(
     """The last step of :func:`count_matches`: match the thinned maps with the truth.
 
     Args:
-        index (Array): Pixels of the thinned maps, from :func:`~.thin.thin_levels`.
+        index (Array): Pixels of the thinned maps, from :func:`~mmdense.utils.thinning.thin_levels`.
         words (Array): Their words, from the same.
         truth (Array): As in :func:`count_matches`.
         protocol (BoundaryProtocol): As in :func:`count_matches`.
