@@ -12,7 +12,7 @@ from mmdense.utils import suggest
 
 
 def _stages(width: int, blocks: tuple[int, int, int, int], modules: tuple[int, int, int]) -> Any:
-    """mmseg's ``extra``: blocks of one branch per stage, modules of stages 2 to 4."""
+    """The ``extra`` of mmseg: blocks of one branch per stage, modules of stages 2 to 4."""
     extra = dict(
         stage1=dict(
             num_modules=1,

@@ -13,6 +13,7 @@ from .precision import as_parameters_of, at_least_float32, full_precision
 from .token_attention import TokenAttention, TokenMLP, to_map, to_tokens
 
 __all__ = [
+    'OFFSET_MODES',
     'AxialAttention',
     'BNSettings',
     'ChannelLayerNorm',
@@ -21,7 +22,6 @@ __all__ = [
     'DeformableConv1x1',
     'DropPath',
     'LinearNorm',
-    'OFFSET_MODES',
     'OffsetPredictor',
     'TokenAttention',
     'TokenMLP',

@@ -71,7 +71,7 @@ class OffsetPredictor(nn.Module):
 
     @staticmethod
     def _coordinates(x: Tensor) -> Tensor:
-        """Row (nine channels), then column (nine channels), of every kernel cell: ``(18, h, w)``."""
+        """Row, then column, of the nine kernel cells at every pixel: ``(18, h, w)``."""
         h, w = x.shape[-2:]
         cell = torch.arange(-1, 2, device=x.device, dtype=x.dtype)
         rows = torch.arange(1, h + 1, device=x.device, dtype=x.dtype)[:, None].expand(h, w)
