@@ -76,9 +76,7 @@ def test_absolute_offsets_start_large_and_blind_to_the_picture():
         rows, columns = move[inner][:half], move[inner][half:]
         # Both displacements of the first half follow from the row, of the others from the column.
         torch.testing.assert_close(rows, rows[:, :, :1].expand_as(rows), atol=1e-3, rtol=0)
-        torch.testing.assert_close(
-            columns, columns[:, :1].expand_as(columns), atol=1e-3, rtol=0
-        )
+        torch.testing.assert_close(columns, columns[:, :1].expand_as(columns), atol=1e-3, rtol=0)
         assert (rows[:, -1] - rows[:, 0]).abs().mean() > 5
         second = rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2]
         assert second.abs().max() < 1e-2  # linear in the position

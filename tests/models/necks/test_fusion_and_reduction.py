@@ -13,8 +13,7 @@ CHANNELS = (3, 4, 5, 6)
 
 def levels(height=27, width=35):
     return tuple(
-        torch.randn(2, c, -(-height // s), -(-width // s))
-        for c, s in zip(CHANNELS, (1, 2, 4, 8))
+        torch.randn(2, c, -(-height // s), -(-width // s)) for c, s in zip(CHANNELS, (1, 2, 4, 8))
     )
 
 
@@ -30,9 +29,7 @@ def test_levels_are_resized_to_the_finest_taken_and_concatenated(in_index, taken
     feats = DenseFeatures(shared=maps, backbone=maps, image_size=(108, 137))
     out = neck(feats)
     size = maps[taken[0]].shape[-2:]
-    expected = [
-        F.interpolate(maps[i], size, mode='bilinear', align_corners=False) for i in taken
-    ]
+    expected = [F.interpolate(maps[i], size, mode='bilinear', align_corners=False) for i in taken]
     torch.testing.assert_close(out.shared[0], torch.cat(expected, 1))
     assert len(out.shared) == 1 and out.backbone is maps
 
