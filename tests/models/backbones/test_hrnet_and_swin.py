@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mmseg.models.utils import PatchMerging
+from mmseg.models.utils.embed import PatchMerging
 from torch import nn
 
 from mmdense.models.backbones import HRNet, SwinTransformer, convert_swin_keys
