@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -20,6 +22,20 @@ class Complexity:
     part: str
     parameters: int
     macs: int
+
+
+def _attention_flops(
+    query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any
+) -> int:
+    """Operations of fused attention: scores, and their product with the values."""
+    batch, heads, length, width = query
+    return 2 * batch * heads * length * key[-2] * (width + value[-1])
+
+
+# The counter of PyTorch knows the fused kernels of CUDA only.
+_FUSED: dict[Any, Callable[..., int]] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops
+}
 
 
 def measure_complexity(cfg: Config, shape: tuple[int, int]) -> list[Complexity]:
@@ -53,11 +69,11 @@ def _count(model: nn.Module, shape: tuple[int, int]) -> list[Complexity]:
     rows = []
     with torch.no_grad():
         for part in parts_of(model, inputs):
-            with FlopCounterMode(display=False) as counter:
+            with FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
                 part.forward()
             macs = counter.get_total_flops() // 2
             rows.append(Complexity(part.name, _parameters(part.module), macs))
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
             model(inputs, mode='tensor')
     # Not the sum of the parts: they may share weights, and some parts only train.
     total = counter.get_total_flops() // 2
