@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from mmdense.models.necks import DeMTNeck
@@ -190,8 +191,8 @@ def test_two_pictures_are_learned_by_heart():
     batch = random_batch(net, [(64, 80)] * 2)
     for sample in batch['data_samples']:
         smooth_targets(net, sample)
-    optimizer = torch.optim.AdamW(net.parameters(), 5e-3, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=200)
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-2, weight_decay=0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, total_steps=200)
     first: dict[str, float] = {}
     for _ in range(200):
         total, logged = loss_of(net, copy.deepcopy(batch))
@@ -201,12 +202,16 @@ def test_two_pictures_are_learned_by_heart():
         schedule.step()
         first = first or {k: v.item() for k, v in logged.items()}
     for key in TASKS:
-        assert logged[f'{key}.loss'] < 0.1 * first[f'{key}.loss'], key
+        assert logged[f'{key}.loss'] < 0.03 * first[f'{key}.loss'], key
 
 
 def smooth_targets(net, sample):
-    """Ground truth that four-pixel features can hold: blocks instead of noise."""
+    """Ground truth that four-pixel features can hold: blocks and ramps instead of noise."""
     for task in net.tasks.values():
         gt = sample.gt(task)
         coarse = gt[:, ::16, ::16]
-        sample.set_gt(task, coarse.repeat_interleave(16, 1).repeat_interleave(16, 2))
+        if not gt.is_floating_point():
+            sample.set_gt(task, coarse.repeat_interleave(16, 1).repeat_interleave(16, 2))
+            continue
+        ramps = F.interpolate(coarse[None], gt.shape[-2:], mode='bicubic', align_corners=True)[0]
+        sample.set_gt(task, ramps if task.gt_channels == 1 else F.normalize(ramps, dim=0))
