@@ -100,7 +100,8 @@ class PASCALContextDataset(ListedDataset):
         normal_valid (str): ``'context'``: normals are known at the categories of
             ``normal_ids``; ``'all'``: everywhere.
         normal_ids (str | Sequence[int] | None): The context categories with normals, or a
-            file of them, one number per line (what follows the number is ignored). None: see
+            file of them, one number per line (what follows the number is ignored). None: those
+            of ``normal_ids.txt`` below ``data_root``, or the 170 published ones, see
             :func:`~mmdense.datasets.pascal_normals.find_normal_categories`.
         normal_axes (str): Axes of the normals on disk.
         normals_min_norm (float): Stored normals of at most this length are unknown.

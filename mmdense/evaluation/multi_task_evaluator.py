@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
-from mmengine.structures import BaseDataElement
 from terminaltables import AsciiTable
 
 from mmdense.registry import EVALUATORS, METRICS
@@ -20,6 +19,7 @@ from mmdense.utils import suggest
 
 from .counters import Counters, ExactCounters
 from .metrics import StampedMetric
+from .metrics.base import as_mapping, map_of, read_map
 from .profiles import choose_profile, profile_name
 
 #: Characters of a protocol per row of a table.
@@ -59,7 +59,8 @@ class MultiTaskEvaluator(Evaluator):
             read and were not scored (``on_error='skip'``); ``labelled``: task to the number of
             them with a label; ``resolution``: size of the ground truth, ``'425x560'``, to the
             number of pictures; ``profile`` and ``data``; ``metrics``: name to number; ``details``:
-            name to ``value``, ``higher_is_better``, ``percent``, ``unit``, ``protocol``;
+            name to ``value``, ``higher_is_better``, ``percent``, ``unit``, ``protocol`` and,
+            where a metric leaves pictures out, ``pictures``, the number of those that count;
             ``headlines``: prefix of a task to the name of the number that stands for it.
 
     Raises:
@@ -112,7 +113,7 @@ class MultiTaskEvaluator(Evaluator):
 
     def process(self, data_samples: Sequence[Any], data_batch: Any = None) -> None:
         """Hand a batch of samples to every metric."""
-        samples = [x.to_dict() if isinstance(x, BaseDataElement) else x for x in data_samples]
+        samples = [as_mapping(sample) for sample in data_samples]
         for sample in samples:
             self._pictures.add(self._describe(sample))
         super().process(samples, data_batch)
@@ -121,10 +122,10 @@ class MultiTaskEvaluator(Evaluator):
         """What a picture adds to the report: its size, and the tasks it has labels for."""
         counted: Counters = {}
         for key, task in self.tasks.items():
-            gt = sample.get(f'gt_{task.field}')
+            gt = map_of(sample, 'gt', task)
             if gt is not None:
-                height, width = gt['data'].shape[-2:]
-                counted.setdefault('size', np.asarray([height, width]))
+                shape = read_map(gt, task.gt_channels, f"gt of task '{key}'", True).shape
+                counted.setdefault('size', np.asarray(shape[:2]))
                 counted[f'labelled/{key}'] = np.asarray(1)
         if sample.get('unreadable'):
             counted['unreadable'] = np.asarray(1)
@@ -201,6 +202,8 @@ class MultiTaskEvaluator(Evaluator):
                     unit=metric.unit.get(short, ''),
                     protocol=metric.protocol,
                 )
+                if metric.pictures is not None:
+                    details[name]['pictures'] = metric.pictures
         return details
 
 
@@ -276,7 +279,10 @@ def _spread_protocols(details: Mapping[str, Mapping[str, Any]]) -> dict[str, str
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name, detail in details.items():
-        groups.setdefault((name.partition('/')[0], detail['protocol']), []).append(name)
+        protocol = detail['protocol']
+        if 'pictures' in detail:
+            protocol += f': {detail["pictures"]}'
+        groups.setdefault((name.partition('/')[0], protocol), []).append(name)
     cells: dict[str, str] = {}
     for (_, protocol), names in groups.items():
         lines = textwrap.wrap(protocol, PROTOCOL_WIDTH)

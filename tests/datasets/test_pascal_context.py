@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mmdense.datasets.pascal_context import context_boundaries
-from mmdense.datasets.pascal_normals import normal_categories
+from mmdense.datasets.pascal_normals import find_normal_categories, normal_categories
 from mmdense.datasets.pascal_parts import PART_GRANULARITIES, part_labels
 from mmdense.tasks import Part
 from mmdense.utils import DataError
@@ -297,22 +297,27 @@ def test_valid_categories_are_the_shared_names_and_tvmonitor(make_tree):
     assert normal_categories(context_names(), [*shared, 'faucet']) == [
         59, 72, 158, 284, 397, 427, 440,
     ]  # fmt: skip
+    assert 431 not in normal_categories({431: 'unknown', 440: 'wall'}, ['unknown', 'wall'])
+
+
+def test_published_categories_of_normals():
+    """169 shared names and tvmonitor; among them those that every source names."""
+    ids = find_normal_categories('nowhere')
+    assert len(ids) == 170 == len(set(ids))
+    assert {440, 158, 284, 59, 397, 72, 427} <= set(ids)
+    # sky, grass, road, unknown
+    assert not {360, 187, 324, 431} & set(ids)
+
+
+def test_a_list_beside_the_data_takes_the_place_of_the_published_one(make_tree):
     tree = make_tree('pascal')
-    labels, names = tree.root / 'pascal-context/labels.txt', tree.root / 'nyu_names.txt'
-    with pytest.raises(DataError, match=r"needs the context categories.*normal_valid='all'"):
-        tree.build(['normal'], normal_ids=None)
-    labels.write_text(''.join(f'{k}: {name}\n' for k, name in context_names().items()))
-    names.write_text('\n'.join(shared))
-    derived = tree.build(['normal'], normal_ids=None)
-    (tree.root / 'normal_ids.txt').write_text('# shared\n440 wall\n158: floor\n284\n')
+    context = tree.truth['2008_000002']['context']
+    published = tree.build(['normal'], normal_ids=None)
+    (tree.root / 'normal_ids.txt').write_text('# shared\n440 wall\n158: floor\n')
     listed = tree.build(['normal'], normal_ids=None)
-    for dataset in (derived, listed):
-        gt, context = dataset[0]['gt']['normal'], tree.truth['2008_000002']['context']
-        assert np.array_equal((gt != 0).any(-1), np.isin(context, (440, 158, 284)))
-    (tree.root / 'normal_ids.txt').unlink()
-    names.write_text('wall\nfloor')
-    with pytest.raises(DataError, match='not the original list'):
-        tree.build(['normal'], normal_ids=None)
+    for dataset, ids in ((published, find_normal_categories('nowhere')), (listed, [440, 158])):
+        gt = dataset[0]['gt']['normal']
+        assert np.array_equal((gt != 0).any(-1), np.isin(context, ids))
 
 
 @pytest.mark.parametrize(

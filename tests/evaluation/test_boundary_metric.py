@@ -152,6 +152,18 @@ def test_pictures_outside_the_subset_do_not_count(samples, tmp_path):
     assert metric.protocol.endswith(', pictures of test_new.txt')
 
 
+def test_report_says_how_many_pictures_of_the_subset_were_scored(samples, tmp_path):
+    (tmp_path / 'test_new.txt').write_text('1\n3\n')
+    metric = dict(type='BoundaryMetric', subset=str(tmp_path / 'test_new.txt'))
+    tasks = dict(boundary=dict(type='Boundary'))
+    evaluator = MultiTaskEvaluator(tasks=tasks, metrics=dict(boundary=[metric]))
+    evaluator.process(samples)
+    evaluator.evaluate(5)
+    assert evaluator.report['pictures'] == 5
+    assert evaluator.report['details']['boundary/odsF']['pictures'] == 2
+    assert 'test_new.txt: 2' in results_table(evaluator.report)
+
+
 def test_missing_subset_is_one_clear_error_before_the_first_picture(samples, tmp_path):
     metric = BoundaryMetric(subset=str(tmp_path / 'gone.txt'))
     with pytest.raises(DataError, match=r'gone.txt.*cannot be read.*one sample id per line'):
