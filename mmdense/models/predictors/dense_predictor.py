@@ -46,7 +46,8 @@ class DensePredictor(BaseModel):
             ``resized`` (str): what is resized. ``'activations'`` (ATRC, InvPT; the
             default): predictions bilinearly, then they are decoded. ``'maps'`` (MTI-Net):
             predictions are decoded at the size of the input; the maps are resized, labels
-            by nearest, all others bilinearly (normals are not re-normalised).
+            by nearest (pixel ``floor(i * size_in / size_out)``, OpenCV's), all others
+            bilinearly (normals are not re-normalised).
         init_cfg (dict | None): Initialisation config of mmengine.
 
     Shape:
@@ -280,8 +281,9 @@ def _resize_map(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resize decoded maps ``(B, D, H, W)``: labels by nearest, all others bilinearly."""
     if maps.is_floating_point():
         return _resize_bilinear(maps, size)
-    # float32 holds every label; interpolate knows no integers but uint8.
-    resized = F.interpolate(maps.float(), size=size, mode='nearest-exact')
+    # float32 holds every label; interpolate knows no integers but uint8. Not 'nearest-exact',
+    # which takes the middle of a pixel: files of published codes are resized by OpenCV.
+    resized = F.interpolate(maps.float(), size=size, mode='nearest')
     return resized.to(maps.dtype)
 
 
