@@ -185,6 +185,24 @@ def test_other_settings_than_the_released_are_warned_of():
         neck(released=True, attention='released').warn_unless_released('x.pth')
 
 
+@pytest.mark.parametrize('options', [dict(released=True), dict(kv_grid=(2, 3)), {}], ids=str)
+@torch.no_grad()
+def test_export_gives_the_same_maps(options):
+    net = model(['semseg', 'depth'], **options).eval()
+    net.forward = net.predict_maps
+    x = torch.randn(1, 3, 49, 67)
+    program = torch.export.export(net, (x,)).module()
+    for key, value in net.predict_maps(x).items():
+        torch.testing.assert_close(program(x)[key], value)
+
+
+@torch.no_grad()
+def test_a_neck_cast_as_a_whole_runs():
+    half = neck(released=True).bfloat16()
+    feats = DenseFeatures(shared=tuple(m.bfloat16() for m in maps(49, 67)))
+    assert {m.dtype for m in half(feats).per_task.values()} == {torch.bfloat16}
+
+
 @pytest.mark.slow
 def test_two_pictures_are_learned_by_heart():
     net = model().train()
