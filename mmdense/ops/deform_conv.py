@@ -144,9 +144,14 @@ def _mmcv(inputs: Operands, window: Window, groups: int, ops: Any) -> Tensor:
     x, offset, weight, bias, mask = inputs
     offset_groups = offset.shape[1] // (2 * window.cells)
     where = (window.stride, window.padding, window.dilation, groups, offset_groups)
+    if not len(x):
+        return _torch_form(inputs, window, groups)  # it divides by the number of images
+    if mask is None and (x.shape[2] < window.kernel[0] or x.shape[3] < window.kernel[1]):
+        # The plain operator refuses such maps whatever the padding, the modulated one does not.
+        mask = offset.new_ones(len(x), offset.shape[1] // 2, *offset.shape[2:])
     if mask is not None:
         return ops.modulated_deform_conv2d(x, offset, mask, weight, bias, *where)
-    images = next(n for n in range(min(MMCV_IMAGES, len(x)), 0, -1) if len(x) % n == 0)
+    images = max(n for n in range(1, MMCV_IMAGES + 1) if len(x) % n == 0)
     out = ops.deform_conv2d(x, offset, weight, *where, False, images)
     return out if bias is None else out + bias[:, None, None]
 

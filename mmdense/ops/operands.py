@@ -38,7 +38,7 @@ def pair(value: Size, name: str, least: int) -> Pair:
     Raises:
         ValueError: If there are not one or two whole numbers of at least ``least``.
     """
-    both = (value, value) if isinstance(value, int) else tuple(value)
+    both = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(both) != 2 or any(not isinstance(n, int) or n < least for n in both):
         raise ValueError(
             f'deform_conv2d: {name} is {value!r}; expected one whole number, or two for rows '

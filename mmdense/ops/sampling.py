@@ -100,11 +100,12 @@ def _normalised(moves: Tensor, start: Tensor, size: int) -> Tensor:
     There the slope of a bilinear sample has two values. The compiled operators take the one
     towards the larger coordinate, and none at -1 and before. The sampler computes
     ``((g + 1) * size - 1) / 2`` in the dtype of ``g``, which may fall short of a whole pixel
-    by up to 1.4 * size * eps, so 1.5 of them are added.
+    by up to 1.4 * size * eps, so those get 1.5 of them on top.
     """
     pixels = F.threshold(moves + start, -1.0, -2.0)
-    nudge = 1.5 * size * torch.finfo(moves.dtype).eps
-    return pixels.mul_(2 / size).add_((1 + 2 * nudge) / size - 1)
+    whole = pixels.frac() == 0
+    pixels.mul_(2 / size).add_(1 / size - 1)
+    return pixels.add_(whole, alpha=3 * torch.finfo(moves.dtype).eps)
 
 
 class _BilinearSample(torch.autograd.Function):
