@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,8 @@ from mmengine.config import Config
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
+
+from mmdense.ops.backends import VARIABLE
 
 from .model_parts import build_model, parts_of
 
@@ -38,13 +42,27 @@ _FUSED: dict[Any, Callable[..., int]] = {
 }
 
 
+@contextmanager
+def _countable_operators() -> Iterator[None]:
+    """Deformable convolution in its torch form: what is compiled the counter cannot see into."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = 'torch'
+    try:
+        yield
+    finally:
+        del os.environ[VARIABLE]
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+@_countable_operators()
 def measure_complexity(cfg: Config, shape: tuple[int, int]) -> list[Complexity]:
     """Count one picture's forward pass.
 
-    Convolutions, matrix products and attention count, as everywhere; normalisation,
-    activations, resizing and deformable sampling do not. Tensors are fake, so that size
-    costs neither time nor memory; a model with a part that needs real numbers is run on
-    the CPU instead.
+    Convolutions (of deformable ones, that of the samples), matrix products and attention
+    count, as everywhere; normalisation, activations, resizing and deformable sampling do not.
+    Tensors are fake, so that size costs neither time nor memory; a model with a part that
+    needs real numbers is run on the CPU instead.
 
     Args:
         cfg (Config): Of any model; only one with ``backbone``, ``neck`` and ``heads`` is

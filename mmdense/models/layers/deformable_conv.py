@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmdense.ops import deform_conv2d
@@ -61,13 +62,19 @@ class OffsetPredictor(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with full_precision(x):
-            x = self.p_conv(at_least_float32(x))
+            x = self._convolve(self.p_conv, at_least_float32(x))
             if self.mode == 'direct':
                 return x
             if self.mode == 'absolute':
-                return self.opt(x + self._coordinates(x))
-            dy, dx = self.opt(x).chunk(2, dim=1)
+                return self._convolve(self.opt, x + self._coordinates(x))
+            dy, dx = self._convolve(self.opt, x).chunk(2, dim=1)
             return torch.stack([dy, dx], dim=2).flatten(1, 2)
+
+    @staticmethod
+    def _convolve(conv: nn.Conv2d, x: Tensor) -> Tensor:
+        """``conv`` in the dtype of ``x``, also in a model that was cast to half precision."""
+        bias = conv.get_parameter('bias').to(x.dtype)
+        return F.conv2d(x, conv.weight.to(x.dtype), bias, padding=1, groups=conv.groups)
 
     @staticmethod
     def _coordinates(x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from mmdense.models.necks import DeMTNeck
@@ -184,14 +185,32 @@ def test_other_settings_than_the_released_are_warned_of():
         neck(released=True, attention='released').warn_unless_released('x.pth')
 
 
+@pytest.mark.parametrize('options', [dict(released=True), dict(kv_grid=(2, 3)), {}], ids=str)
+@torch.no_grad()
+def test_export_gives_the_same_maps(options):
+    net = model(['semseg', 'depth'], **options).eval()
+    net.forward = net.predict_maps
+    x = torch.randn(1, 3, 49, 67)
+    program = torch.export.export(net, (x,)).module()
+    for key, value in net.predict_maps(x).items():
+        torch.testing.assert_close(program(x)[key], value)
+
+
+@torch.no_grad()
+def test_a_neck_cast_as_a_whole_runs():
+    half = neck(released=True).bfloat16()
+    feats = DenseFeatures(shared=tuple(m.bfloat16() for m in maps(49, 67)))
+    assert {m.dtype for m in half(feats).per_task.values()} == {torch.bfloat16}
+
+
 @pytest.mark.slow
 def test_two_pictures_are_learned_by_heart():
     net = model().train()
     batch = random_batch(net, [(64, 80)] * 2)
     for sample in batch['data_samples']:
         smooth_targets(net, sample)
-    optimizer = torch.optim.AdamW(net.parameters(), 5e-3, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=200)
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-2, weight_decay=0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, total_steps=200)
     first: dict[str, float] = {}
     for _ in range(200):
         total, logged = loss_of(net, copy.deepcopy(batch))
@@ -201,12 +220,16 @@ def test_two_pictures_are_learned_by_heart():
         schedule.step()
         first = first or {k: v.item() for k, v in logged.items()}
     for key in TASKS:
-        assert logged[f'{key}.loss'] < 0.1 * first[f'{key}.loss'], key
+        assert logged[f'{key}.loss'] < 0.03 * first[f'{key}.loss'], key
 
 
 def smooth_targets(net, sample):
-    """Ground truth that four-pixel features can hold: blocks instead of noise."""
+    """Ground truth that four-pixel features can hold: blocks and ramps instead of noise."""
     for task in net.tasks.values():
         gt = sample.gt(task)
         coarse = gt[:, ::16, ::16]
-        sample.set_gt(task, coarse.repeat_interleave(16, 1).repeat_interleave(16, 2))
+        if not gt.is_floating_point():
+            sample.set_gt(task, coarse.repeat_interleave(16, 1).repeat_interleave(16, 2))
+            continue
+        ramps = F.interpolate(coarse[None], gt.shape[-2:], mode='bicubic', align_corners=True)[0]
+        sample.set_gt(task, ramps if task.gt_channels == 1 else F.normalize(ramps, dim=0))

@@ -5,6 +5,8 @@ import warnings
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from mmdense.models.necks import TaskInteraction, TaskQuery
@@ -66,6 +68,16 @@ def cell_means(x, stride):
             for j in range(0, w, stride)
         ]
     )
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 10))
+def test_keys_are_means_of_cells_at_any_size(height, width, stride):
+    x = torch.randn(2, C, height, width).double()
+    pooled = TaskInteraction(C, TASKS, kv_stride=stride).pool(x)
+    assert pooled.shape[-2:] == (-(-height // stride), -(-width // stride))
+    for b in range(2):
+        torch.testing.assert_close(pooled[b].flatten(1).T, cell_means(x[b], stride))
 
 
 @pytest.mark.parametrize('pre_norm', [True, False])
