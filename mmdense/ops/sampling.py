@@ -106,15 +106,13 @@ def _normalised(moves: Tensor, start: Tensor, size: int, dtype: torch.dtype) -> 
     ``((g + 1) * size - 1) / 2`` in the dtype of ``g``, which may fall short of a whole pixel
     by up to 1.4 * size * eps, so there 1.5 of them are added.
     """
+    if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():  # no slopes there
+        return ((moves + start) * (2 / size) + (1 / size - 1)).flatten(1, 2)
     # Added up in the dtype of the offsets, as the compiled operators do.
-    pixels = moves + start
-    if torch.jit.is_tracing():  # the exporter that is built on it has no threshold
-        pixels = pixels.masked_fill(pixels <= -1, -2.0)
-    else:
-        pixels = F.threshold(pixels, -1.0, -2.0)
+    pixels = F.threshold(moves + start, -1.0, -2.0)
     lift = 3 * torch.finfo(dtype).eps
     if dtype == pixels.dtype:
-        first = (pixels.frac() == 0).to(dtype) * lift + (1 / size - 1)
+        first = (pixels == pixels.floor()).to(dtype) * lift + (1 / size - 1)
     else:  # so little in a finer dtype that every pixel may have it
         first = torch.full((), 1 / size - 1 + lift, dtype=dtype, device=moves.device)
     return torch.add(first, pixels.to(dtype), alpha=2 / size).flatten(1, 2)
