@@ -36,6 +36,11 @@ OPTIONAL_MODULES = {
     'torchvision': ('torchvision', 'deformable sampling without compiled ops'),
     'torchjd': ('torchjd', 'gradient aggregators'),
 }
+# Compiles the ops of mmcv; without the isolation pip would hide torch from the build.
+OPS_COMMAND = (
+    "pip install ninja psutil 'setuptools>=80,<81' && pip install --no-build-isolation "
+    '--no-cache-dir --no-deps --force-reinstall onedl-mmcv=={version}'
+)
 OPENCV = ('opencv-python', 'opencv-python-headless', 'opencv-contrib-python')
 _TORCH_PROBE = (
     'import json, torch; print(json.dumps(dict(version=torch.__version__, '
@@ -233,11 +238,7 @@ def check_ops(machine: Machine) -> Finding:
     works, error = machine.run('import mmcv.ops')
     if works:
         return Finding('mmcv.ops', OK, 'compiled')
-    version = machine.version('onedl-mmcv') or '2.3.6'
-    mend = (
-        "pip install ninja psutil 'setuptools>=80,<81' && pip install --no-build-isolation "
-        f'--no-cache-dir --no-deps --force-reinstall onedl-mmcv=={version}'
-    )
+    mend = OPS_COMMAND.format(version=machine.version('onedl-mmcv') or '2.3.6')
     if not machine.command('c++') and not machine.command('g++'):
         mend = f'install a C++ compiler (apt install g++), then {mend}'
     if "No module named 'mmcv._ext'" in error or "No module named 'mmcv'" in error:
@@ -269,7 +270,7 @@ def check_optional(machine: Machine, torch_version: str | None) -> list[Finding]
     for module, (distribution, use) in OPTIONAL_MODULES.items():
         version = machine.version(distribution)
         if version is None:
-            mend = f'pip install {_matching(distribution, torch_version)}'
+            mend = f'pip install {matching_requirement(distribution, torch_version)}'
             findings.append(Finding(module, OPTIONAL, f'not installed; for {use}', mend))
             continue
         works, error = machine.run(f'import {module}')
@@ -278,14 +279,15 @@ def check_optional(machine: Machine, torch_version: str | None) -> list[Finding]
             continue
         # A CUDA build of torchvision beside a CPU torch fails here, and timm with it.
         culprit = 'torchvision' if 'torchvision' in error else distribution
-        mend = f'pip install --force-reinstall --no-deps {_matching(culprit, torch_version)}'
+        requirement = matching_requirement(culprit, torch_version)
+        mend = f'pip install --force-reinstall --no-deps {requirement}'
         findings.append(
             Finding(module, WARNING, f'{version} does not load: {error}; for {use}', mend)
         )
     return findings
 
 
-def _matching(distribution: str, torch_version: str | None) -> str:
+def matching_requirement(distribution: str, torch_version: str | None) -> str:
     """The requirement to install: torchvision 0.(n + 15) belongs to torch 2.n."""
     if distribution != 'torchvision' or torch_version is None:
         return distribution

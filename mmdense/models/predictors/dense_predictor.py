@@ -35,7 +35,9 @@ class DensePredictor(BaseModel):
         heads (Mapping): Task name to the config of its head.
         neck (dict | Sequence[dict] | None): Necks in order. A neck whose
             ``takes_features`` is True maps ``DenseFeatures`` to ``DenseFeatures``; any
-            other is called with the shared tuple of maps (mmseg's and mmdet's necks).
+            other is called with the shared tuple of maps (mmseg's and mmdet's necks). One
+            whose ``takes_tasks`` is True is built with the task keys as ``tasks``, unless
+            its config names them.
         balancer (dict | None): Config of the loss balancer. None: ``FixedWeights``.
         data_preprocessor (dict | None): Config of the preprocessor. None:
             ``DenseDataPreprocessor`` with its defaults.
@@ -88,9 +90,16 @@ class DensePredictor(BaseModel):
             )
         self.backbone = MODELS.build(backbone)
         necks = [neck] if isinstance(neck, Mapping) else (neck or [])
-        self.neck = nn.ModuleList(MODELS.build(cfg) for cfg in necks)
+        self.neck = nn.ModuleList(self._build_neck(cfg) for cfg in necks)
         self.heads = self._build_heads(heads)
         self.balancer = BALANCERS.build(balancer or dict(type='FixedWeights'))
+
+    def _build_neck(self, cfg: Mapping[str, Any]) -> nn.Module:
+        kind = cfg.get('type')
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+        injected = dict(tasks=list(self.tasks)) if getattr(kind, 'takes_tasks', False) else {}
+        neck: nn.Module = MODELS.build(cfg, default_args=injected)
+        return neck
 
     def _build_heads(self, heads: Mapping[str, dict[str, Any]]) -> nn.ModuleDict:
         by_name = {name: task for task in self.tasks.values() for name in (task.key, *task.aliases)}

@@ -236,3 +236,10 @@ def test_checkpoint_round_trip_gives_the_same_predictions(tmp_path):
     x = torch.randn(1, 3, 16, 16)
     a, b = (m.eval().predict_maps(x) for m in (first, second))
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_neck_that_takes_tasks_gets_those_of_the_model_unless_it_names_them():
+    neck = dict(type='DeformableMixer', channels=8)
+    assert make_model(neck=neck).neck[0].tasks == tuple(TASKS)
+    named = dict(neck, tasks=['depth'])
+    assert make_model(neck=[named]).neck[0].tasks == ('depth',)
