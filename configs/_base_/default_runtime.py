@@ -11,6 +11,7 @@ default_hooks = dict(
     # Share of the model's keys that a checkpoint given as `load_from` may lack.
     load_report=dict(type='LoadReportHook', max_missing=0.0),
     results=dict(type='ResultsHook'),
+    skipped_pictures=dict(type='SkippedPicturesHook'),
     visualization=dict(type='DenseVisualizationHook', num_pictures=6))
 
 env_cfg = dict(

@@ -139,7 +139,14 @@ def check_dataset(
         DataError: If no task of the data set can be listed at all.
     """
     init_default_scope('mmdense')
-    reader, problems = _Reader.of(cfg)
+    try:
+        reader, problems = _Reader.of(cfg)
+    except DataError as error:
+        unfinished = _unfinished(str(cfg.get('data_root') or ''))
+        if not unfinished:
+            raise
+        # Lists of pictures are written last, so this is why they are not there.
+        raise DataError(f"'{cfg['data_root']}': {unfinished[0]}. ({error})") from error
     dataset = reader.dataset
     report = _empty(dataset)
     report.problems += problems
@@ -246,8 +253,10 @@ def _find_faults(reader: _Reader, index: int, error: Exception) -> list[Fault]:
             dataset.prepare_data(at)
         except (DataError, OSError) as alone:
             found[key] = str(alone)
-    if len(found) != 1 and len(set(found.values())) <= 1:
-        return [Fault(name, PICTURE, str(error))]
+    if len(set(found.values())) <= 1:
+        everywhere = not found or 1 < len(found) == len(reader.single)
+        # Otherwise several tasks may be made of one file.
+        return [Fault(name, PICTURE if everywhere else ', '.join(found), str(error))]
     return [Fault(name, key, message) for key, message in found.items()]
 
 

@@ -32,7 +32,7 @@ def report_text(report: DatasetReport) -> str:
     problems = report.all_problems()
     if not problems:
         return '\n'.join([*lines, 'Nothing wrong was found.'])
-    lines.append(f'{len(problems)} problems:')
+    lines.append('1 problem:' if len(problems) == 1 else f'{len(problems)} problems:')
     lines += [f'  - {problem}' for problem in problems[:_MOST]]
     if len(problems) > _MOST:
         lines.append(f'  ... and {len(problems) - _MOST} more; --json FILE has them all')

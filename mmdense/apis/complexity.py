@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
+
+from mmdense.ops.backends import VARIABLE
 
 from .model_parts import build_model, parts_of
 
@@ -22,13 +28,41 @@ class Complexity:
     macs: int
 
 
+def _attention_flops(
+    query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any
+) -> int:
+    """Operations of fused attention: scores, and their product with the values."""
+    batch, heads, length, width = query
+    return 2 * batch * heads * length * key[-2] * (width + value[-1])
+
+
+# The counter of PyTorch knows the fused kernels of CUDA only.
+_FUSED: dict[Any, Callable[..., int]] = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops
+}
+
+
+@contextmanager
+def _countable_operators() -> Iterator[None]:
+    """Deformable convolution in its torch form: what is compiled the counter cannot see into."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = 'torch'
+    try:
+        yield
+    finally:
+        del os.environ[VARIABLE]
+        if before is not None:
+            os.environ[VARIABLE] = before
+
+
+@_countable_operators()
 def measure_complexity(cfg: Config, shape: tuple[int, int]) -> list[Complexity]:
     """Count one picture's forward pass.
 
-    Convolutions, matrix products and attention count, as everywhere; normalisation,
-    activations, resizing and deformable sampling do not. Tensors are fake, so that size
-    costs neither time nor memory; a model with a part that needs real numbers is run on
-    the CPU instead.
+    Convolutions (of deformable ones, that of the samples), matrix products and attention
+    count, as everywhere; normalisation, activations, resizing and deformable sampling do not.
+    Tensors are fake, so that size costs neither time nor memory; a model with a part that
+    needs real numbers is run on the CPU instead.
 
     Args:
         cfg (Config): Of any model; only one with ``backbone``, ``neck`` and ``heads`` is
@@ -53,11 +87,11 @@ def _count(model: nn.Module, shape: tuple[int, int]) -> list[Complexity]:
     rows = []
     with torch.no_grad():
         for part in parts_of(model, inputs):
-            with FlopCounterMode(display=False) as counter:
+            with FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
                 part.forward()
             macs = counter.get_total_flops() // 2
             rows.append(Complexity(part.name, _parameters(part.module), macs))
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=_FUSED) as counter:
             model(inputs, mode='tensor')
     # Not the sum of the parts: they may share weights, and some parts only train.
     total = counter.get_total_flops() // 2

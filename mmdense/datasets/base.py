@@ -49,7 +49,10 @@ class BaseDenseDataset(BaseDataset):
             ``'skip'``: is logged once and counted in :attr:`error_counts`; training
             draws another picture in its place, testing gets a black picture without
             labels, which no metric counts. Either way the number of samples stays
-            what the sampler expects, so that distributed ranks keep in step.
+            what the sampler expects, so that distributed ranks keep in step. Samples
+            carry what was left out (``replaces``, ``unreadable``), and
+            :class:`~mmdense.engine.hooks.SkippedPicturesHook` and the evaluator sum it up
+            over workers and processes.
         indices (int | Sequence[int] | None): Use only the first (or last, if
             negative) so many pictures, or these.
         test_mode (bool): Whether the data set serves an evaluation.
@@ -182,8 +185,13 @@ class BaseDenseDataset(BaseDataset):
             )
         return self.data_list
 
-    def prepare_data(self, idx: int) -> Any:
+    def prepare_data(self, idx: int, replaces: Sequence[str] = ()) -> Any:
         """Read picture ``idx`` and run the pipeline.
+
+        Args:
+            idx (int): The picture.
+            replaces (Sequence[str]): The unreadable pictures that it stands in for; the sample
+                carries them under this name.
 
         The pipeline starts from the dict of :meth:`read_sample` with these added:
         ``tasks`` (task key to task object), ``rng`` (the one source of randomness of
@@ -211,6 +219,8 @@ class BaseDenseDataset(BaseDataset):
         results['rng'] = rng
         results['ori_shape'] = results['img_shape'] = results['img'].shape[:2]
         results['sample_idx'] = info['sample_idx']
+        if replaces:
+            results['replaces'] = tuple(replaces)
         return self.pipeline(results)
 
     def __getitem__(self, idx: int) -> Any:
@@ -220,14 +230,16 @@ class BaseDenseDataset(BaseDataset):
             DataError: If ``max_refetch`` pictures in a row fail.
         """
         self.full_init()
+        failed: list[str] = []
         for attempt in range(self.max_refetch + 1):
-            data = self.prepare_data(idx)
+            data = self.prepare_data(idx, failed)
             if data is not None:
                 return data
+            failed.append(_path_of(self.get_data_info(idx)))
             idx = self._another(idx, attempt)
         raise DataError(
             f'{type(self).__name__}: {self.max_refetch + 1} pictures in a row are unusable, '
-            f"for example '{next(iter(self.error_counts), '?')}'. Check data_root="
+            f"for example '{failed[0]}'. Check data_root="
             f"'{self.data_root}' and the disk; on_error='raise' shows the first failure."
         )
 
@@ -269,7 +281,7 @@ class BaseDenseDataset(BaseDataset):
         return results
 
     def _note_error(self, info: dict[str, Any], error: Exception) -> None:
-        path = str(info.get('img_path', info.get('sample_id', info['sample_idx'])))
+        path = _path_of(info)
         self.error_counts[path] += 1
         if self.error_counts[path] == 1:
             print_log(
@@ -330,3 +342,8 @@ class BaseDenseDataset(BaseDataset):
                     f"tasks['{key}'].kind is '{wanted}', but {type(self).__name__} reads "
                     f"'{stored}'. Set kind='{stored}' with a range in its unit."
                 )
+
+
+def _path_of(info: Mapping[str, Any]) -> str:
+    """What messages call the picture of a list entry."""
+    return str(info.get('img_path', info.get('sample_id', info['sample_idx'])))

@@ -120,8 +120,9 @@ def decode_npy(path: str, content: bytes) -> Array:
             else np.lib.format.read_array_header_2_0
         )
         shape, fortran_order, dtype = header(stream)
-    # The header is a Python literal: its parser has errors of its own.
-    except (ValueError, EOFError, TypeError, SyntaxError, RecursionError) as error:
+    # The header is a Python literal, and numpy also tries those of Python 2: of a damaged one
+    # both parsers raise whatever they stumble over.
+    except Exception as error:
         raise DataError(
             f'{path}: is not a plain numpy array ({error}). Save it again with '
             'np.save(path, array).'

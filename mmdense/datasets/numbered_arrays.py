@@ -47,11 +47,18 @@ class NumberedArrays(ListedDataset):
     def stems(self) -> Sequence[str]:
         folder = f'{self.data_root}/{self.split}/image'
         names = folder_index(folder, ('.npy',), self.backend_args)
-        numbers = [int(name) for name in names if name.isascii() and name.isdigit()]
+        # 007 would be listed as 7, whose file is not there.
+        numbers = [int(x) for x in names if x.isascii() and x.isdigit() and str(int(x)) == x]
         if not numbers:
             raise DataError(
                 f"{type(self).__name__}: split '{self.split}' has no pictures 0.npy, 1.npy, ... in "
                 f"'{folder}'. Correct `data_root` or `split`. {self.setup_hint}"
+            )
+        if max(numbers) >= 2 * len(numbers):
+            raise DataError(
+                f"{type(self).__name__}: '{folder}' has {len(numbers)} pictures, but '"
+                f"{max(numbers)}.npy' among them, which would be number {max(numbers) + 1}. Remove "
+                f'it if it is none of them, or copy what is missing. {self.setup_hint}'
             )
         return [str(number) for number in range(max(numbers) + 1)]
 

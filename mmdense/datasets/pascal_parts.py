@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from mmengine import fileio
 from mmengine.logging import print_log
-from mmengine.utils import track_iter_progress
 
 from mmdense.tasks.part import PART_CLASSES
 from mmdense.utils import DataError
 from mmdense.utils.files import atomic_write_text
+from mmdense.utils.jobs import run_jobs
 
 from .matlab import read_mat
 from .reading import Array
@@ -154,6 +154,7 @@ def object_categories(
     files: Mapping[str, str | None],
     backend_args: dict[str, Any] | None = None,
     skip_damaged: bool = False,
+    show: bool = True,
 ) -> dict[str, list[int]]:
     """Categories of the objects of every picture, from a cache that is rebuilt if it differs.
 
@@ -165,6 +166,7 @@ def object_categories(
         skip_damaged (bool): Whether a damaged file is no error. Its picture counts as one with
             a person, so that it stays on the list and fails when it is read, and no cache is
             written.
+        show (bool): Whether to draw a progress bar.
 
     Raises:
         DataError: If a file of parts is damaged, unless ``skip_damaged``.
@@ -177,14 +179,13 @@ def object_categories(
     )
     found: dict[str, list[int]] = {}
     damaged = 0
-    for name, path in track_iter_progress(list(files.items())):
-        try:
-            found[name] = [one.category for one in read_objects(path, backend_args)] if path else []
-        except DataError:
+    for name, categories in run_jobs(_categories, backend_args, list(files.items()), show=show):
+        if isinstance(categories, DataError):
             if not skip_damaged:
-                raise
-            found[name] = [PERSON]
+                raise categories
             damaged += 1
+            categories = [PERSON]
+        found[name] = categories
     if damaged:
         return found
     try:
@@ -197,6 +198,17 @@ def object_categories(
             level=30,
         )
     return found
+
+
+def _categories(
+    backend_args: dict[str, Any] | None, job: tuple[str, str | None]
+) -> tuple[str, list[int] | DataError]:
+    """A picture, and the categories of its objects or why they cannot be read."""
+    name, path = job
+    try:
+        return name, [one.category for one in read_objects(path, backend_args)] if path else []
+    except DataError as error:
+        return name, error
 
 
 def _read_cache(cache: str, backend_args: dict[str, Any] | None) -> dict[str, list[int]] | None:

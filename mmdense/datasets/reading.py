@@ -327,7 +327,8 @@ def read_list(path: str, backend_args: dict[str, Any] | None = None) -> list[str
         DataError: If the file is missing, empty or not text.
     """
     try:
-        text = read_bytes(path, backend_args).decode()
+        # Some editors begin a text with a mark, which would be part of the first name.
+        text = read_bytes(path, backend_args).decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise DataError(f'{path}: is not a UTF-8 text file ({error}).') from error
     return [line.strip() for line in text.splitlines() if line.strip()]

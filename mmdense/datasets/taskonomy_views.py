@@ -149,5 +149,8 @@ def read_split_table(
         row['id'].strip() for row in rows if (row[split] or '').strip() in ('1', '1.0', 'True')
     ]
     if not found:
-        raise DataError(f"{path}: no building has a 1 in column '{split}'.")
+        raise DataError(
+            f"{path}: no building has a 1 in column '{split}'. Ask for splits that the table has "
+            '(--splits of the converter), or complete it.'
+        )
     return found

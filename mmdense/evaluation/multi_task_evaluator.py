@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from logging import WARNING
 from typing import Any
 
 import numpy as np
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
-from mmengine.structures import BaseDataElement
 from terminaltables import AsciiTable
 
 from mmdense.registry import EVALUATORS, METRICS
@@ -19,6 +19,7 @@ from mmdense.utils import suggest
 
 from .counters import Counters, ExactCounters
 from .metrics import StampedMetric
+from .metrics.base import as_mapping, map_of, read_map
 from .profiles import choose_profile, profile_name
 
 #: Characters of a protocol per row of a table.
@@ -54,10 +55,12 @@ class MultiTaskEvaluator(Evaluator):
             the gain over single-task networks in percent.
 
     Attributes:
-        report (dict): ``pictures``: how many; ``labelled``: task to the number of them with
-            a label; ``resolution``: size of the ground truth, ``'425x560'``, to the number
-            of pictures; ``profile`` and ``data``; ``metrics``: name to number; ``details``:
-            name to ``value``, ``higher_is_better``, ``percent``, ``unit``, ``protocol``;
+        report (dict): ``pictures``: how many; ``unreadable``: how many of them could not be
+            read and were not scored (``on_error='skip'``); ``labelled``: task to the number of
+            them with a label; ``resolution``: size of the ground truth, ``'425x560'``, to the
+            number of pictures; ``profile`` and ``data``; ``metrics``: name to number; ``details``:
+            name to ``value``, ``higher_is_better``, ``percent``, ``unit``, ``protocol`` and,
+            where a metric leaves pictures out, ``pictures``, the number of those that count;
             ``headlines``: prefix of a task to the name of the number that stands for it.
 
     Raises:
@@ -110,7 +113,7 @@ class MultiTaskEvaluator(Evaluator):
 
     def process(self, data_samples: Sequence[Any], data_batch: Any = None) -> None:
         """Hand a batch of samples to every metric."""
-        samples = [x.to_dict() if isinstance(x, BaseDataElement) else x for x in data_samples]
+        samples = [as_mapping(sample) for sample in data_samples]
         for sample in samples:
             self._pictures.add(self._describe(sample))
         super().process(samples, data_batch)
@@ -119,11 +122,13 @@ class MultiTaskEvaluator(Evaluator):
         """What a picture adds to the report: its size, and the tasks it has labels for."""
         counted: Counters = {}
         for key, task in self.tasks.items():
-            gt = sample.get(f'gt_{task.field}')
+            gt = map_of(sample, 'gt', task)
             if gt is not None:
-                height, width = gt['data'].shape[-2:]
-                counted.setdefault('size', np.asarray([height, width]))
+                shape = read_map(gt, task.gt_channels, f"gt of task '{key}'", True).shape
+                counted.setdefault('size', np.asarray(shape[:2]))
                 counted[f'labelled/{key}'] = np.asarray(1)
+        if sample.get('unreadable'):
+            counted['unreadable'] = np.asarray(1)
         size = counted.pop('size', None)
         return counted if size is None else {**counted, 'x'.join(map(str, size)): np.asarray(1)}
 
@@ -137,15 +142,24 @@ class MultiTaskEvaluator(Evaluator):
             results['delta_m'] = found['delta_m']
             results.update({f'delta_m/{task}': gain for task, gain in found['gains'].items()})
             self.report['metrics'] = dict(results)
+        if self.report['unreadable']:
+            print_log(
+                f'{self.report["unreadable"]} of {size} pictures could not be read and were not '
+                "scored (on_error='skip'); do not compare these numbers with those of all "
+                'pictures. tools/dataset_converters/check.py says what is wrong with each.',
+                logger='current',
+                level=WARNING,
+            )
         print_log(f'Evaluation of {size} pictures\n{results_table(self.report)}', logger='current')
         return results
 
     def _make_report(
         self, results: Mapping[str, float], size: int, counted: Mapping[str, int]
     ) -> dict[str, Any]:
-        sizes = [item for item in counted.items() if not item[0].startswith('labelled/')]
+        sizes = [item for item in counted.items() if item[0][0].isdigit()]
         return dict(
             pictures=size,
+            unreadable=counted.get('unreadable', 0),
             labelled={key: counted.get(f'labelled/{key}', 0) for key in self.tasks},
             # Most frequent first; equal counts by name, so that the order is fixed.
             resolution=dict(sorted(sizes, key=lambda item: (-item[1], item[0]))),
@@ -188,6 +202,8 @@ class MultiTaskEvaluator(Evaluator):
                     unit=metric.unit.get(short, ''),
                     protocol=metric.protocol,
                 )
+                if metric.pictures is not None:
+                    details[name]['pictures'] = metric.pictures
         return details
 
 
@@ -263,7 +279,10 @@ def _spread_protocols(details: Mapping[str, Mapping[str, Any]]) -> dict[str, str
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for name, detail in details.items():
-        groups.setdefault((name.partition('/')[0], detail['protocol']), []).append(name)
+        protocol = detail['protocol']
+        if 'pictures' in detail:
+            protocol += f': {detail["pictures"]}'
+        groups.setdefault((name.partition('/')[0], protocol), []).append(name)
     cells: dict[str, str] = {}
     for (_, protocol), names in groups.items():
         lines = textwrap.wrap(protocol, PROTOCOL_WIDTH)
@@ -276,6 +295,8 @@ def _spread_protocols(details: Mapping[str, Mapping[str, Any]]) -> dict[str, str
 def describe_pictures(report: Mapping[str, Any]) -> str:
     """Number of pictures, their resolution and the profile of a report, in one line."""
     parts = [f'{report["pictures"]} pictures']
+    if report.get('unreadable'):
+        parts.append(f'({report["unreadable"]} unreadable)')
     sizes = list(report.get('resolution') or {})
     if len(sizes) == 1:
         parts.append(f'of {sizes[0]}')

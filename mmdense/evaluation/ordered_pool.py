@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
-import threading
+import sys
+import types
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from typing import Any
 
 from mmengine.dist import get_world_size
 
 from mmdense.utils import DataError
+from mmdense.utils.jobs import end_with_parent
 
 
 def cores_per_process() -> int:
@@ -32,11 +34,11 @@ class OrderedPool:
 
     Workers are started when first needed, from a clean server process where the platform
     has one: a copy of this process would inherit its threads and CUDA state. They end with
-    :meth:`finish`, and by themselves if this process dies. As for any start that is no copy,
-    a script that evaluates outside a function needs ``if __name__ == '__main__':``.
+    :meth:`finish`, and by themselves if this process dies. They import the module of
+    ``function`` but not the running script, which needs no ``if __name__ == '__main__':``.
 
     Args:
-        function (Callable): A function of a module.
+        function (Callable): A function of a module, not of the running script.
         workers (int): Processes; 0 calls ``function`` in this process.
         owner (str): Who works, for messages.
     """
@@ -78,7 +80,9 @@ class OrderedPool:
         if self._pool is None:
             self._pool = _start(self.function, self.workers)
         try:
-            return self._pool.submit(self.function, *args)
+            # Here, and not when the pool is made, its processes start.
+            with _without_script():
+                return self._pool.submit(self.function, *args)
         except BrokenProcessPool as error:
             raise self._broken(name) from error
 
@@ -125,6 +129,20 @@ class OrderedPool:
         )
 
 
+@contextlib.contextmanager
+def _without_script() -> Iterator[None]:
+    """Hide the running script from processes that start, which would run it once more.
+
+    Without a guard in the script that fails, and so does a script from standard input.
+    """
+    script = sys.modules['__main__']
+    sys.modules['__main__'] = types.ModuleType('__main__')
+    try:
+        yield
+    finally:
+        sys.modules['__main__'] = script
+
+
 def _start(function: Callable[..., Any], workers: int) -> ProcessPoolExecutor:
     if 'forkserver' in multiprocessing.get_all_start_methods():
         context: Any = multiprocessing.get_context('forkserver')
@@ -132,16 +150,4 @@ def _start(function: Callable[..., Any], workers: int) -> ProcessPoolExecutor:
         context.set_forkserver_preload([function.__module__])
     else:
         context = multiprocessing.get_context('spawn')
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
-
-
-def _end_with_parent() -> None:
-    """A killed parent cannot end its workers, so they watch it."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent)

@@ -130,7 +130,9 @@ def evaluate_files(
                 missing[key].append(sample.metainfo['sample_id'])
             else:
                 _attach(sample, task, pred, map_to_array(gt))
-        evaluator.process([sample])
+        # An incomplete picture only makes the list of the message.
+        if not any(ids and ids[-1] == sample.metainfo['sample_id'] for ids in missing.values()):
+            evaluator.process([sample])
     lost = {key: ids for key, ids in missing.items() if ids}
     if lost:
         listed = '; '.join(f"{key}: {len(v)}, e.g. '{v[0]}'" for key, v in lost.items())

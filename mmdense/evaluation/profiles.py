@@ -60,6 +60,7 @@ _PART_TENSOR = _of('mIoU', 'SegMetric', absent='zero', skip_images='background')
 _PART_FILE = _of('mIoU', 'SegMetric', absent='zero', skip_images='single_value')
 _NORMAL = _of('mean', 'NormalMetric')
 _NORMAL_FILE = _of('mean', 'NormalMetric', formula='arccos', quantize='uint8')
+_NORMAL_PICTURE = _of('mean', 'NormalMetric', formula='arccos', valid_rule='sum', median='image')
 _NORMAL_SUM = _of('mean', 'NormalMetric', formula='arccos', valid_rule='sum')
 _RMSE_ATRC = _of('rmse', 'DepthMetric', clamp=0.0)
 _RMSE = _of('rmse', 'DepthMetric', clamp=1e-9)
@@ -138,7 +139,7 @@ PROFILES: dict[str, dict[str, dict[str, TaskProtocol]]] = dict(
         pascal=dict(_MTI_PASCAL, boundary=_EDGE_LOSS),
     ),
     mtan=dict(
-        nyuv2=dict(semseg=_SEG_PICTURE, depth=_ABS_ERR_PICTURE, normal=_NORMAL_SUM),
+        nyuv2=dict(semseg=_SEG_PICTURE, depth=_ABS_ERR_PICTURE, normal=_NORMAL_PICTURE),
         cityscapes=dict(semseg=_SEG_PICTURE, depth=_ABS_ERR_PICTURE),
     ),
     libmtl=dict(

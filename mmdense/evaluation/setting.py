@@ -88,7 +88,7 @@ class Setting:
             data=report.get('data'),
             dataset=data.get('dataset'),
             split=data.get('split'),
-            pictures=report.get('pictures'),
+            pictures=_scored(report),
             resolution=_one_size(report.get('resolution')),
             backbone=Backbone.read(run.get('backbone')),
             iterations=schedule.get('iterations'),
@@ -159,6 +159,12 @@ def require_equal(mismatches: list[Mismatch], where: str, remedy: str) -> None:
         f'{where}: these numbers were made in different ways and must not be compared:\n{lines}\n'
         f'{remedy} To compare nevertheless, allow {aspects}; the results then say so.'
     )
+
+
+def _scored(report: Mapping[str, Any]) -> int | None:
+    """Pictures without those that could not be read."""
+    pictures = report.get('pictures')
+    return None if pictures is None else pictures - report.get('unreadable', 0)
 
 
 def _one_size(resolution: Any) -> str | None:

@@ -25,8 +25,8 @@ class BaseTask(ABC):
     a task imports neither.
 
     A *ground-truth array* is numpy ``(H, W)``, or ``(H, W, D)`` with D channels; a
-    *prediction* is a tensor ``(B, num_channels, H, W)`` after :meth:`activate`,
-    which is what losses see; a *map* is what :meth:`decode` makes of it,
+    *prediction* is a tensor ``(B, num_channels, H, W)`` after :meth:`activate` (which may
+    merge channels), which is what losses see; a *map* is what :meth:`decode` makes of it,
     ``(B, D, H, W)`` like the ground truth.
 
     Args:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.connection
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
@@ -74,7 +78,24 @@ def _results(
         cv2.setNumThreads(threads)
 
 
+def end_with_parent() -> None:
+    """Have this worker process end when its parent is killed, which cannot end its workers.
+
+    They would wait for work for ever otherwise.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        # Forked workers hold this pipe open for those before them: they end from last to first.
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _start(shared: Any) -> None:
+    end_with_parent()
     # The processes share the cores already.
     cv2.setNumThreads(0)
     _context['shared'] = shared

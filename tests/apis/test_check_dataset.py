@@ -143,6 +143,15 @@ def test_a_truncated_png_is_named(nyud):
     assert report.read == COUNT - 1
 
 
+def test_a_file_that_several_tasks_read_is_the_fault_of_those(tmp_path):
+    cfg = make(tmp_path, 'pascal')
+    path = next((tmp_path / 'pascal-context' / 'trainval').glob('*.mat'))
+    path.write_bytes(path.read_bytes()[:200])
+    (fault,) = check_dataset(cfg).faults
+    assert (fault.sample_id, fault.task) == (path.stem, 'normal, boundary')
+    assert path.name in fault.message
+
+
 def test_two_faults_of_one_picture_are_both_named(nyud):
     root, cfg = nyud
     for path in (root / 'normals' / 'train_00000.png', root / 'depth' / 'train_00000.npy'):
@@ -193,6 +202,10 @@ def test_an_unfinished_conversion_is_found(nyud):
     (root / STATE_FILE).write_text(json.dumps({**state, 'finished': False}))
     (problem,) = check_dataset(cfg).all_problems()
     assert 'the conversion did not finish' in problem
+    # Stopped half-way it has no list of pictures yet.
+    (root / 'gt_sets' / 'train.txt').unlink()
+    with pytest.raises(DataError, match=r'the conversion did not finish.*train.txt'):
+        check_dataset(cfg)
 
 
 def test_a_data_set_that_is_not_there_is_one_error(tmp_path):
@@ -211,7 +224,7 @@ def test_text_names_the_problems(nyud):
     root, cfg = nyud
     (root / 'depth' / 'train_00002.npy').unlink()
     text = report_text(check_dataset(cfg))
-    assert '1 problems:' in text
+    assert '1 problem:' in text
     assert 'train_00002' in text
     assert 'wall' in text
     assert 'signs as the slope of the depth: x 100 %, y 100 %' in text

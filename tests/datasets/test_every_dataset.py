@@ -121,6 +121,22 @@ def test_a_gap_in_numbered_pictures_is_a_missing_picture(make_tree):
         tree.build()
 
 
+@pytest.mark.parametrize('on_error', ['raise', 'skip'])
+def test_a_stray_number_is_no_list_of_millions(make_tree, on_error):
+    tree = make_tree('nyuv2')
+    (tree.root / 'train/image/3.npy').rename(tree.root / 'train/image/99999999999.npy')
+    with pytest.raises(DataError, match=r"has 11 pictures, but '99999999999\.npy'"):
+        tree.build(on_error=on_error)
+
+
+def test_padded_numbers_are_not_the_published_names(make_tree):
+    tree = make_tree('nyuv2')
+    for path in (tree.root / 'train').glob('*/*.npy'):
+        path.rename(path.with_stem(f'{int(path.stem):04d}'))
+    with pytest.raises(DataError, match=r'has no pictures 0\.npy, 1\.npy'):
+        tree.build()
+
+
 # -- damage -------------------------------------------------------------------
 
 

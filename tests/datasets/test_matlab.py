@@ -25,12 +25,20 @@ def matrix(array_class, dims, *parts, name=b'x'):
     return element(14, head + shape + element(1, name) + b''.join(parts))
 
 
+def names(length, content):
+    """The elements of a struct that hold the names of its fields."""
+    return element(5, struct.pack('<i', length)), element(1, content)
+
+
 @pytest.mark.parametrize('compress', [False, True])
 def test_variables_come_back(tmp_path, compress):
     rng = np.random.default_rng(0)
     values = dict(
         LabelMap=rng.integers(0, 460, (7, 5)).astype(np.uint16),
         real=rng.normal(size=(3, 4)),
+        pairs=rng.normal(size=(2, 2)) + 1j,
+        nothing='',
+        records=np.array([(1, 'a'), (np.eye(2), '')], dtype=[('m', object), ('n', object)]),
         text='person',
         cells=np.array([np.arange(3.0), 'a', np.zeros((0, 0))], dtype=object),
         record=dict(a=1, b='xy', c=dict(d=np.eye(2))),
@@ -57,7 +65,21 @@ def test_variables_come_back(tmp_path, compress):
         (HEADER + b'\x0e\0\0\0', 'damaged'),
         (HEADER + matrix(6, (60000, 60000), element(9, bytes(8))), r'\[60000, 60000\] is ann'),
         (HEADER + matrix(1, (2**30, 4)), r'cell array of \[1073741824, 4\] has 0 entries'),
-        (HEADER + matrix(2, (2**30, 4), element(5, bytes(4)), element(1, b'')), 'struct array'),
+        (HEADER + matrix(2, (2**30, 4), *names(1, b'')), 'a struct array of .* has no fields'),
+        (HEADER + matrix(2, (2**30, 4), *names(1, b'a')), 'struct array of .* has 0 entries'),
+        (HEADER + matrix(2, (1, 1), *names(0, b'a')), 'names of fields have 0 of 1 characters'),
+        (HEADER + matrix(2, (1, 1), *names(4, b'abcde')), 'names of fields have 4 of 5'),
+        (HEADER + matrix(2, (1, 1), element(9, bytes(8))), 'no names of fields'),
+        (HEADER + matrix(1, (1, 1), element(9, bytes(8))), 'cell array of .* has 1 entries'),
+        # scipy takes the type for an index of a table: these end the process.
+        (HEADER + matrix(6, (1, 1), element(38, bytes(8))), 'holds data of type 38'),
+        (HEADER + matrix(6, (1, 1), element(16, bytes(8))), 'holds data of type 16'),
+        (HEADER + matrix(4, (1, 1), element(38, b'a')), 'class 4 holds data of type 38'),
+        (HEADER + matrix(1, (1, 1), matrix(4, (1, 1), element(0, b'a'))), 'data of type 0'),
+        (HEADER + matrix(6, (1, 1)), 'has 0 parts'),
+        (HEADER + matrix(6 + 2048, (1, 1), element(9, bytes(8))), 'has 1 parts'),
+        (HEADER + matrix(6, (1,) * 33, element(9, bytes(8))), '132 bytes of dimensions'),
+        (HEADER + element(13, bytes(64)), 'no variable is at byte 128'),
         (HEADER + matrix(6, (-1, 4), element(9, bytes(32))), r'dimensions \[-1, 4\]'),
         (HEADER + matrix(6, ()), 'dimensions'),
         (HEADER + matrix(16, (1, 1)), 'function'),

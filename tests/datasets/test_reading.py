@@ -106,6 +106,7 @@ def npy(header, body=b'', version=b'\x01\x00'):
         (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (0, 5)}"), 'shape'),
         (npy("{'descr': '<f8', 'fortran_order': False}", bytes(80)), 'plain'),
         (npy('(' * 100 + ')' * 100), 'plain'),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (2, 5L)"), 'plain'),
         (npy("__import__('os').system('true')"), 'plain'),
         (npy("{'descr': '<c8', 'fortran_order': False, 'shape': (1, 1)}", bytes(8)), 'complex64'),
         (npy("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (1, 1)}"), 'real'),
@@ -271,3 +272,8 @@ def test_folder_index_prefers_the_first_extension(tmp_path):
 def test_lists_are_stripped(tmp_path):
     (tmp_path / 'l.txt').write_text('a\r\n\n b \n')
     assert read_list(str(tmp_path / 'l.txt')) == ['a', 'b']
+
+
+def test_the_mark_that_some_editors_write_is_no_part_of_a_name(tmp_path):
+    (tmp_path / 'list.txt').write_bytes(b'\xef\xbb\xbf0001\r\n0002\r\n')
+    assert read_list(str(tmp_path / 'list.txt')) == ['0001', '0002']

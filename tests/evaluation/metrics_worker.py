@@ -31,6 +31,7 @@ METRICS = dict(
     normal=[
         dict(type='NormalMetric'),
         dict(type='NormalMetric', median='float16', quantize='uint8', prefix='normal_file'),
+        dict(type='NormalMetric', median='image', prefix='normal_image'),
     ],
     boundary=[
         dict(type='EdgeLossMetric'),

@@ -133,3 +133,15 @@ def test_edge_loss_of_probabilities_as_logits_is_bounded_away_from_zero():
     perfect = [(gt.astype(np.float64), gt)]
     assert EdgeLossMetric().score(perfect)['loss'] < 1e-6
     assert EdgeLossMetric(logit_of_probability=False).score(perfect)['loss'] > 0.15
+
+
+def test_float32_prediction_reaches_the_threshold_it_stands_for():
+    # The float32 nearest to 0.7 is smaller than the float64.
+    assert float(np.float32(0.7)) < 0.7
+    pred = np.full((1, 4), 0.7, np.float32)
+    gt = np.ones((1, 4), np.uint8)
+    for strict, expected in ((False, 1), (True, 0)):
+        for kind in (np.float32, np.float64):
+            metric = BinaryFMetric(thresholds=[0.7], strict=strict)
+            kinds = 0.7 * np.ones_like(pred, np.float64) if kind is np.float64 else pred
+            assert metric.score([(kinds, gt)])['recall'] == expected

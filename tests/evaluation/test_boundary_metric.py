@@ -152,6 +152,18 @@ def test_pictures_outside_the_subset_do_not_count(samples, tmp_path):
     assert metric.protocol.endswith(', pictures of test_new.txt')
 
 
+def test_report_says_how_many_pictures_of_the_subset_were_scored(samples, tmp_path):
+    (tmp_path / 'test_new.txt').write_text('1\n3\n')
+    metric = dict(type='BoundaryMetric', subset=str(tmp_path / 'test_new.txt'))
+    tasks = dict(boundary=dict(type='Boundary'))
+    evaluator = MultiTaskEvaluator(tasks=tasks, metrics=dict(boundary=[metric]))
+    evaluator.process(samples)
+    evaluator.evaluate(5)
+    assert evaluator.report['pictures'] == 5
+    assert evaluator.report['details']['boundary/odsF']['pictures'] == 2
+    assert 'test_new.txt: 2' in results_table(evaluator.report)
+
+
 def test_missing_subset_is_one_clear_error_before_the_first_picture(samples, tmp_path):
     metric = BoundaryMetric(subset=str(tmp_path / 'gone.txt'))
     with pytest.raises(DataError, match=r'gone.txt.*cannot be read.*one sample id per line'):
@@ -247,6 +259,27 @@ def test_two_processes_with_a_padded_sampler_give_the_same_numbers(tmp_path):
     assert [process.wait(120) for process in runs] == [0, 0, 0]
     one, two = (json.loads(path.read_text()) for path in outs)
     assert one == two
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('from_file', [True, False])
+def test_script_without_a_main_guard_may_use_workers(tmp_path, from_file):
+    script = tmp_path / 'script.py'
+    script.write_text(
+        'import numpy as np\n'
+        'from mmdense.evaluation import BoundaryMetric\n'
+        'metric = BoundaryMetric(workers=2, thresholds=[0.5], nms=False)\n'
+        'edges = np.eye(30, dtype=np.uint8)\n'
+        'for _ in range(3):\n'
+        '    metric.process(None, [dict(pred_boundary=edges / 1.0, gt_boundary=edges)])\n'
+        "print('odsF', metric.evaluate(3)['boundary/odsF'])\n"
+    )
+    command = [sys.executable, str(script)] if from_file else [sys.executable, '-']
+    done = subprocess.run(
+        command, input=script.read_text(), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()].count('odsF') == 1
 
 
 @pytest.mark.slow

@@ -175,6 +175,12 @@ def test_mismatch_is_refused_with_both_sides_and_recorded_if_allowed(change, asp
         DeltaM(CONTENT, allow=others).score(report)
 
 
+def test_pictures_that_could_not_be_read_do_not_count():
+    with pytest.raises(SettingMismatch, match="pictures: run '1', reference '2'"):
+        DeltaM(CONTENT).score(dict(report_of(run=RUN), unreadable=1))
+    assert DeltaM(CONTENT).score(dict(report_of(run=RUN, pictures=3), unreadable=1))['gains']
+
+
 def test_opposite_direction_is_a_mismatch():
     report = report_of()
     report['details']['depth/rmse']['higher_is_better'] = True

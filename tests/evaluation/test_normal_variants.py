@@ -11,6 +11,7 @@ import brute_force
 
 from mmdense.evaluation import NormalMetric
 from mmdense.evaluation.file_protocol import normals_to_uint8, uint8_to_normals
+from mmdense.evaluation.metrics import normal_metric
 from mmdense.evaluation.metrics.normal_metric import angular_error
 
 
@@ -57,7 +58,7 @@ def test_all_six_numbers_equal_the_angles_by_hand(seed, formula, median):
         # The two formulas may round a value to neighbouring numbers of 10 bits.
         assert scores['median'] == pytest.approx(rounded, rel=2**-10)
     else:
-        assert scores['median'] == pytest.approx(np.median(expected), abs=5.1e-3)
+        assert scores['median'] == pytest.approx(np.median(expected), abs=1e-9)
 
 
 def test_formulas_agree_to_a_hundred_thousandth_of_a_degree():
@@ -93,7 +94,8 @@ def test_file_protocol_truncates_and_turns_zero_into_a_direction():
 
 
 def test_what_was_read_from_a_file_is_not_truncated_again():
-    levels = np.arange(256, dtype=np.uint8)
+    levels = np.full((3, 256, 3), 127, np.uint8)
+    levels[range(3), :, range(3)] = np.arange(256)
     assert np.array_equal(normals_to_uint8(uint8_to_normals(levels)), levels)
 
 
@@ -112,6 +114,34 @@ def test_invalid_pictures_contribute_nothing():
     metric = NormalMetric()
     assert metric.score([*pairs, empty]) == metric.score(pairs)
     assert all(np.isnan(value) for value in metric.score([empty]).values())
+
+
+def test_median_of_many_pixels_comes_from_the_histogram(monkeypatch):
+    pairs = maps(7)
+    exact = np.median(angles(pairs))
+    monkeypatch.setattr(normal_metric, 'EXACT_ANGLES', angles(pairs).size)
+    assert NormalMetric().score(pairs)['median'] == pytest.approx(exact, abs=1e-9)
+    monkeypatch.setattr(normal_metric, 'EXACT_ANGLES', angles(pairs).size - 1)
+    found = NormalMetric().score(pairs)['median']
+    assert found == pytest.approx(exact, abs=5.1e-3)
+    assert found != pytest.approx(exact, abs=1e-9)
+    # A grid of bins has its middles at 0.005.
+    assert 200 * found == pytest.approx(round(200 * found), abs=1e-6)
+
+
+def test_median_per_picture_is_averaged_over_pictures_with_normals():
+    pairs = maps(8)
+    empty = (np.ones((2, 2, 3)), np.zeros((2, 2, 3)))
+    metric = NormalMetric(median='image')
+    scores = metric.score([pairs[0], empty, *pairs[1:]])
+    assert scores['median'] == pytest.approx(np.mean([np.median(angles([p])) for p in pairs]))
+    assert scores['mean'] == pytest.approx(NormalMetric().score(pairs)['mean'])
+    assert 'median per picture' in metric.protocol
+
+
+def test_zero_predictions_are_90_degrees_off_in_the_median_too():
+    (_, gt), *_ = maps(3)
+    assert NormalMetric().score([(np.zeros_like(gt), gt)])['median'] == 90
 
 
 def test_unknown_options_are_named():

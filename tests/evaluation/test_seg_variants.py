@@ -72,6 +72,14 @@ def test_rules_for_pictures_without_parts_differ_on_zero_and_unknown_alone():
     assert score[None] == pytest.approx(16 / (16 + 16 + 15))
 
 
+def test_picture_of_one_part_alone_counts_by_both_rules():
+    head = np.ones((4, 4), np.uint8)
+    for rule in ('background', 'single_value'):
+        metric = SegMetric(task=Part(), skip_images=rule)
+        assert metric.score([(head, head)])['pixAcc'] == 1
+        assert math.isnan(metric.score([(head, 255 * head)])['pixAcc'])
+
+
 def test_protocol_tells_variants_apart():
     variants = [
         dict(),

@@ -63,6 +63,9 @@ def test_check_takes_a_config(tmp_path, capsys, monkeypatch):
     assert '| boundary' in capsys.readouterr().out
     assert tool('check')([*command, '--tasks', 'depth', '--split', 'val']) == 0
     assert '| boundary' not in capsys.readouterr().out
+    assert tool('check')([*command, '--tasks', 'dept']) == 1
+    error = capsys.readouterr().err
+    assert "task 'dept'" in error and "'depth'" in error and 'Traceback' not in error
 
 
 def test_check_writes_and_verifies_checksums(tmp_path, capsys):
@@ -79,6 +82,10 @@ def test_check_writes_and_verifies_checksums(tmp_path, capsys):
     capsys.readouterr()
     assert tool('check')([*base, '--verify', str(manifest)]) == 1
     assert '1 files are changed' in capsys.readouterr().out
+    # Part of the pictures does not wait for all files, unless asked.
+    assert tool('check')([*base, '--limit', '1']) == 0
+    assert 'data checksum' not in capsys.readouterr().out
+    assert tool('check')([*base, '--limit', '1', '--verify', str(manifest)]) == 1
 
 
 def test_check_fails_on_damage_and_on_wrong_commands(tmp_path, capsys):
@@ -91,8 +98,15 @@ def test_check_fails_on_damage_and_on_wrong_commands(tmp_path, capsys):
     assert 'does not exist' in capsys.readouterr().err
     assert tool('check')(['nyu', '--quiet']) == 1
     assert "There is no data set 'nyu'" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        tool('check')([])
+    for command in ([], ['nyud', '--limit', '0']):
+        with pytest.raises(SystemExit):
+            tool('check')(command)
+
+
+def test_rooms_without_pictures_are_refused(tmp_path, capsys):
+    command = ['--layout', 'nyud', '--out', str(tmp_path), '--train', '0', '--val', '-1']
+    assert tool('rooms')(command) == 1
+    assert 'No picture is asked for' in capsys.readouterr().err
 
 
 def test_check_prints_mirrors(capsys):

@@ -24,7 +24,7 @@ from mmdense.apis.data_manifest import (
 from mmdense.apis.named_datasets import NAMES, named_dataset
 from mmdense.datasets.mirrors import known_mirrors
 from mmdense.engine.launch import guard, load_config
-from mmdense.utils import DataError
+from mmdense.utils import DataError, suggest
 from mmdense.utils.files import atomic_write_json
 
 
@@ -38,6 +38,9 @@ def dataset_config(args: argparse.Namespace) -> dict[str, Any]:
         raise DataError(f'{args.dataset}: has no `{loader}`; choose another --split.')
     found = cfg[loader].dataset.to_dict()
     found.setdefault('tasks', cfg.get('tasks'))
+    for key in args.tasks:
+        if key not in found['tasks']:
+            raise DataError(f"'{args.dataset}': task '{key}'. {suggest(key, found['tasks'])}")
     if args.tasks:
         found['tasks'] = {key: found['tasks'][key] for key in args.tasks}
     if args.data_root is not None:
@@ -47,8 +50,10 @@ def dataset_config(args: argparse.Namespace) -> dict[str, Any]:
 
 def add_checksums(args: argparse.Namespace, report: DatasetReport) -> None:
     """Checksums of all files, written or compared as the command asks."""
-    if not report.data_root or args.no_checksum:
-        if args.write or args.verify:
+    asked = bool(args.write or args.verify)
+    # Who reads part of the pictures does not want to wait for all files.
+    if not report.data_root or args.no_checksum or (args.limit and not asked):
+        if asked:
             raise DataError(
                 '--write and --verify need the files of a data set and no --no-checksum.'
             )
@@ -87,7 +92,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
     parser.add_argument('--data-root', help='folder of the data')
     parser.add_argument('--tasks', nargs='+', default=[], help='default: all')
-    parser.add_argument('--limit', type=int, help='read only so many pictures')
+    parser.add_argument(
+        '--limit', type=int, help='read only so many pictures, and make no checksum of the files'
+    )
     parser.add_argument('--workers', type=int, default=0, help='processes besides this one')
     parser.add_argument('--write', metavar='MANIFEST', help='write the checksums of all files')
     parser.add_argument('--verify', metavar='MANIFEST', help='compare them with such a file')
@@ -98,6 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--quiet', action='store_true', help='no progress bar')
     parser.add_argument('--debug', action='store_true', help='show tracebacks')
     args = parser.parse_args(argv)
+    if args.limit is not None and args.limit < 1:
+        parser.error(f'--limit is {args.limit}; read at least one picture')
     if args.mirrors:
         return guard(lambda: print(mirrors_text(known_mirrors(args.mirrors))), debug=args.debug)
     if args.dataset is None:

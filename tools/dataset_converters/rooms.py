@@ -32,6 +32,8 @@ def build(args: argparse.Namespace) -> tuple[RoomsSource, LayoutWriter]:
         for split in ('train', 'val', 'test')
         if getattr(args, split) > 0
     }
+    if not counts:
+        raise ValueError('No picture is asked for; set --train, --val or --test to at least 1.')
     size = None if args.size is None else (args.size[0], args.size[1])
     source = RoomsSource(args.layout, counts, size, args.seed, args.num_classes)
     out, overwrite = args.out, args.overwrite

@@ -31,6 +31,7 @@ META_KEYS = (
     'pair_id',
     'view',
     'unreadable',
+    'replaces',
 )
 
 

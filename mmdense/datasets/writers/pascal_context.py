@@ -114,6 +114,7 @@ class PASCALContextWriter(LayoutWriter):
                 object_categories(
                     str(cache),
                     {name: str(path) if path.is_file() else None for name, path in parts.items()},
+                    show=False,
                 )
             self.write_list(f'ImageSets/Context/{split}.txt', list(names))
         if self.normal_ids:

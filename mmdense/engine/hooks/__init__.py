@@ -7,6 +7,7 @@ from .load_report_hook import LoadReportHook
 from .norm_eval_hook import NormEvalHook
 from .results_hook import ResultsHook
 from .save_predictions_hook import SavePredictionsHook
+from .skipped_pictures_hook import SkippedPicturesHook
 from .visualization_hook import DenseVisualizationHook
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     'NormEvalHook',
     'ResultsHook',
     'SavePredictionsHook',
+    'SkippedPicturesHook',
 ]

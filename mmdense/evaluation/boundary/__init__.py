@@ -4,6 +4,8 @@ Suppress non-maxima, threshold, thin, match with the truth within a tolerance, c
 sum the counters over pictures and score them.
 """
 
+from mmdense.utils.thinning import thin, thin_levels
+
 from .counts import (
     COLUMNS,
     BoundaryProtocol,
@@ -30,7 +32,6 @@ from .scores import (
     precision_recall,
 )
 from .sweep import MatchingSweep
-from .thin import thin, thin_levels
 
 __all__ = [
     'COLUMNS',

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmdense.utils import thinning
 from mmdense.utils.files import atomic_write_bytes
 from mmdense.version import __version__
 
@@ -72,7 +73,7 @@ def _count(levels: Array, labels: Array, known: Array | None, protocol: Boundary
 def _code_digest() -> bytes:
     """A hash of the code that counts: other code never reads these files."""
     digest = hashlib.sha256(__version__.encode())
-    for source in sorted(Path(__file__).parent.glob('*.py')):
+    for source in (*sorted(Path(__file__).parent.glob('*.py')), Path(thinning.__file__)):
         digest.update(source.read_bytes())
     return digest.digest()
 

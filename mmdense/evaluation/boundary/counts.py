@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from mmdense.utils import ShapeError
+from mmdense.utils.thinning import thin, thin_levels
+
 from .matching import find_candidates, maximum_matching
-from .nms import suppress_non_maxima
+from .nms import require_levels, suppress_non_maxima
 from .sweep import MatchingSweep
-from .thin import thin, thin_levels
 
 Array = np.ndarray
 
@@ -90,6 +92,7 @@ def gt_boundaries(labels: Array) -> Array:
         >>> gt_boundaries(np.array([[0, 0, 1], [0, 0, 1]])).astype(int).tolist()
         [[0, 1, 0], [0, 1, 0]]
     """
+    labels = np.asarray(labels)
     # Repeating the last row and column makes neighbours outside equal to ones inside that
     # the rule looks at anyway.
     wide = np.pad(labels, ((0, 1), (0, 1)), mode='edge')
@@ -107,6 +110,16 @@ def true_boundaries(labels: Array) -> Array:
     return thinned
 
 
+def _of_one_size(levels: Array, truth: Array) -> tuple[Array, Array]:
+    levels, truth = np.asarray(levels), np.asarray(truth)
+    if levels.shape != truth.shape:
+        raise ShapeError(
+            f'boundary matching: prediction {levels.shape} and truth {truth.shape}, expected '
+            'two maps (H, W) of one size. Crop padding and resize before counting.'
+        )
+    return levels, truth
+
+
 def boundary_map(levels: Array, protocol: BoundaryProtocol, known: Array | None = None) -> Array:
     """The map that thresholds are applied to.
 
@@ -118,7 +131,13 @@ def boundary_map(levels: Array, protocol: BoundaryProtocol, known: Array | None 
 
     Returns:
         Array: ``(H, W)`` float64 in [0, 1].
+
+    Raises:
+        ShapeError: If ``levels`` is not ``(H, W)``.
+        DataError: If ``levels`` is not uint8.
     """
+    levels = np.asarray(levels)
+    require_levels(levels)
     p = suppress_non_maxima(levels) if protocol.nms else levels / 255.0
     return p if known is None else np.where(known, p, 0)
 
@@ -143,7 +162,12 @@ def count_matches(
     Returns:
         Array: ``(K, 4)`` int64, columns :data:`COLUMNS`; equal to
         :func:`count_matches_plain`.
+
+    Raises:
+        ShapeError: If ``levels`` and ``truth`` are not ``(H, W)`` of one size.
+        DataError: If ``levels`` is not uint8.
     """
+    levels, truth = _of_one_size(levels, truth)
     reached = thresholds_reached(boundary_map(levels, protocol, known), protocol)
     rank, map_of_threshold = distinct_maps(reached, len(protocol.grid))
     index, words = thin_levels(rank, int(rank.max(initial=0)))
@@ -176,7 +200,7 @@ def count_thinned(
     """The last step of :func:`count_matches`: match the thinned maps with the truth.
 
     Args:
-        index (Array): Pixels of the thinned maps, from :func:`~.thin.thin_levels`.
+        index (Array): Pixels of the thinned maps, from :func:`~mmdense.utils.thinning.thin_levels`.
         words (Array): Their words, from the same.
         truth (Array): As in :func:`count_matches`.
         protocol (BoundaryProtocol): As in :func:`count_matches`.
@@ -210,6 +234,7 @@ def count_matches_plain(
     levels: Array, truth: Array, protocol: BoundaryProtocol, known: Array | None = None
 ) -> Array:
     """:func:`count_matches` by the book: every threshold is thinned and matched by itself."""
+    levels, truth = _of_one_size(levels, truth)
     return count_thinned_plain(
         thin_plain(boundary_map(levels, protocol, known), protocol), truth, protocol
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import correlate1d
 
-from mmdense.evaluation.file_protocol import probability_to_uint8
+from mmdense.evaluation.file_protocol import in_unit_range, probability_to_uint8
+from mmdense.utils import DataError, ShapeError
 
 Array = np.ndarray
 
@@ -23,14 +24,27 @@ def quantize(probability: Array) -> Array:
     Raises:
         ValueError: If a value is NaN or outside [0, 1].
     """
-    # Not `any(... < 0)`: a comparison with NaN is False.
-    if not ((probability >= 0).all() and (probability <= 1).all()):
+    probability = np.asarray(probability)
+    if not in_unit_range(probability):
         raise ValueError(
             f'boundary probabilities range over [{np.nanmin(probability)}, '
             f'{np.nanmax(probability)}], expected [0, 1]. Give the decoded map (after the '
-            'sigmoid), not logits.'
+            'sigmoid, 8-bit levels divided by 255), not logits.'
         )
     return probability_to_uint8(probability)
+
+
+def require_levels(levels: Array) -> None:
+    """Raise unless a map has the form that files of the benchmark have, ``(H, W)`` uint8."""
+    if levels.ndim != 2:
+        raise ShapeError(
+            f'boundary map: shape {levels.shape}, expected (H, W). Take off the channel.'
+        )
+    if levels.dtype != np.uint8:
+        raise DataError(
+            f'boundary map: {levels.dtype}, expected uint8, probability times 255. Call '
+            'quantize(probability) first.'
+        )
 
 
 def suppress_non_maxima(levels: Array) -> Array:
@@ -44,12 +58,23 @@ def suppress_non_maxima(levels: Array) -> Array:
     is smaller than ``p``, interpolated linearly, at distance 1 along ``+O`` or ``-O``. The
     five outermost rows and columns are then multiplied by 0, 0.2, 0.4, 0.6, 0.8.
 
+    The sign of Sxy is exact. Where it is exactly 0 (0.3 % of the pixels of a 375x500 picture),
+    so that the direction is along the row, codes that filter in floating point take the sign
+    of their rounding: they differ there from this function, in a tenth of these pixels, and as
+    much from one another.
+
     Args:
         levels (Array): ``(H, W)`` uint8, probability times 255.
 
     Returns:
         Array: ``(H, W)`` float64 in [0, 1].
+
+    Raises:
+        ShapeError: If ``levels`` is not ``(H, W)``.
+        DataError: If ``levels`` is not uint8.
     """
+    levels = np.asarray(levels)
+    require_levels(levels)
     p = levels / 255.0
     rows, columns = np.nonzero(levels)
     if len(rows) == 0:

@@ -35,7 +35,7 @@ def precision_recall(counts: Array) -> tuple[Array, Array]:
     Nothing predicted: precision 1, recall 0. Otherwise no true boundary: precision 0,
     recall 1. Otherwise no match: both 0.
     """
-    matched_gt, all_gt, matched_pred, all_pred = np.moveaxis(counts.astype(np.float64), -1, 0)
+    matched_gt, all_gt, matched_pred, all_pred = np.moveaxis(np.asarray(counts, np.float64), -1, 0)
     precision = matched_pred / np.maximum(all_pred, 1)
     recall = matched_gt / np.maximum(all_gt, 1)
     nothing, pointless = all_pred == 0, all_gt == 0

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from mmdense.evaluation.counters import Counters
-from mmdense.evaluation.file_protocol import probability_to_uint8, uint8_to_probability
+from mmdense.evaluation.file_protocol import (
+    probability_to_uint8,
+    single_or_double,
+    uint8_to_probability,
+)
 from mmdense.registry import METRICS
 from mmdense.tasks import BaseTask
 
-from .base import Array, DenseMetric, require_choice
+from .base import Array, DenseMetric, require_choice, require_probability
 
 # Keeps precision and recall of a picture finite where nothing is predicted or labelled.
 _EPS = 1e-12
@@ -54,6 +58,7 @@ class BinaryFMetric(DenseMetric):
 
     Raises:
         ValueError: If an option is unknown or ``thresholds`` do not ascend.
+        DataError: From :meth:`process`, if a prediction is no probability.
     """
 
     default_task = dict(type='Saliency')
@@ -105,11 +110,16 @@ class BinaryFMetric(DenseMetric):
         return ', '.join([*parts, 'no tolerance'])
 
     def update(self, pred: Array, gt: Array, valid: Array) -> Counters:
+        require_probability(pred[valid], f"BinaryFMetric of task '{self.task.key}'")
         truth = gt[valid] == 1
         # Number of thresholds that each pixel reaches; one histogram serves them all.
         probability = self._read(pred[valid])
+        # In the precision of the map: the float32 nearest to 0.7 is below the float64 0.7, and
+        # yet reaches it, as in published codes.
         level = np.searchsorted(
-            self.thresholds, probability, side='left' if self.strict else 'right'
+            self.thresholds.astype(probability.dtype),
+            probability,
+            side='left' if self.strict else 'right',
         )
         bins = len(self.thresholds) + 1
         positive = np.bincount(level, minlength=bins)
@@ -132,7 +142,7 @@ class BinaryFMetric(DenseMetric):
     def _read(self, pred: Array) -> Array:
         if self.quantize:
             pred = uint8_to_probability(probability_to_uint8(pred))
-        probability = pred.astype(np.float64)
+        probability = single_or_double(pred)
         return 1 / (1 + np.exp(-probability)) if self.sigmoid_again else probability
 
     def compute(self, counters: Counters) -> dict[str, float]:

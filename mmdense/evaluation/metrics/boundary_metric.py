@@ -24,17 +24,17 @@ from mmdense.evaluation.counters import Counters
 from mmdense.evaluation.ordered_pool import OrderedPool, cores_per_process
 from mmdense.registry import METRICS
 from mmdense.tasks import BaseTask
-from mmdense.utils import DataError, ShapeError
+from mmdense.utils import DataError
 from mmdense.utils.files import atomic_write_text
 
 from .base import (
     Array,
     DenseMetric,
     Sample,
-    map_to_array,
+    as_mapping,
+    map_of,
     name_of,
     require_choice,
-    require_finite,
 )
 
 #: Thresholds of ``approximate=True``.
@@ -156,6 +156,10 @@ class BoundaryMetric(DenseMetric):
         label = f'APPROXIMATE, {len(grid)} thresholds: biased low, for curves only; '
         return (label if self.approximate else '') + ', '.join(parts)
 
+    @property
+    def pictures(self) -> int | None:
+        return int(self.summed.get('pictures', 0)) if self.subset else None
+
     # mmengine hands the metainfo of the data set over when the loop is built: the moment to
     # read a list, since configs are also built where no data are.
     @property
@@ -213,7 +217,7 @@ class BoundaryMetric(DenseMetric):
         return {} if job is None else self._counters(count_picture(*job))
 
     def process(self, data_batch: Any, data_samples: Sequence[Sample]) -> None:
-        for sample in data_samples:
+        for sample in map(as_mapping, data_samples):
             job = self._read(sample)
             if job is None:
                 self._add(self._workers().skip(None))
@@ -224,28 +228,32 @@ class BoundaryMetric(DenseMetric):
     def _read(self, sample: Sample) -> Job | None:
         """What is to be counted of a sample; None where there is nothing."""
         ids = self._read_subset()
-        pred, gt = sample.get(f'pred_{self.task.field}'), sample.get(self.gt_field)
+        own = map_of(sample, 'gt', self.task)
+        gt = own if self.source == 'edges' else sample.get(self.gt_field)
         name = name_of(sample)
-        if gt is None and sample.get(f'gt_{self.task.field}') is not None:
+        if gt is None and own is not None:
             raise DataError(
                 f"BoundaryMetric: {name} has boundaries but no field '{self.gt_field}', which "
                 "gt='labels' needs. Set `label_field` to a label map that the data set gives as "
                 "`aux` in test mode, or gt='edges'."
             )
-        if pred is None or gt is None or (ids is not None and _sample_id(sample) not in ids):
+        if gt is None or (ids is not None and _sample_id(sample) not in ids):
             return None
-        pred_map, gt_map = map_to_array(pred['data']), map_to_array(gt['data'])
-        if pred_map.shape != gt_map.shape:
-            raise ShapeError(
-                f"BoundaryMetric: prediction {pred_map.shape} and '{self.gt_field}' "
-                f'{gt_map.shape} differ for {name}. In test pipelines keep the ground truth at '
-                '`ori_shape`, or set model.test_cfg.resize=False.'
-            )
-        require_finite(pred_map, 'BoundaryMetric', name)
+        pred = self._prediction(sample)
+        maps = self._read_pair(pred, gt, name, channels_first=True, gt_name=f"'{self.gt_field}'")
+        return self._checked_job(*maps, name)
+
+    def _score_maps(self, pred: Any, gt: Any, where: str, channels_first: bool) -> Counters:
+        maps = self._read_pair(pred, gt, where, channels_first)
+        return self._counters(count_picture(*self._checked_job(*maps, where)))
+
+    def _checked_job(self, pred: Array, gt: Array, where: str) -> Job:
+        # Everywhere, as the suppression looks at neighbours of the pixels that count.
+        self._require_finite(pred, where)
         try:
-            return self._job(pred_map, gt_map, self.valid(gt_map))
+            return self._job(pred, gt, self.valid(gt))
         except ValueError as error:
-            raise DataError(f"BoundaryMetric: picture '{name}': {error}") from error
+            raise DataError(f"BoundaryMetric: picture '{where}': {error}") from error
 
     def _workers(self) -> OrderedPool:
         if self._pool is None:

@@ -8,7 +8,7 @@ from typing import Any
 from mmdense.tasks import BaseTask, build_tasks
 from mmdense.utils import suggest
 
-from .base import Array, Sample, map_to_array, name_of, require_finite
+from .base import Array, Sample, map_of, map_to_array, name_of, require_finite
 
 
 def need_tasks(who: str, tasks: Mapping[str, Any], keys: Sequence[str]) -> dict[str, BaseTask]:
@@ -34,9 +34,9 @@ def predicted(who: str, task: BaseTask, sample: Sample) -> Array | None:
     Raises:
         DataError: If it holds NaN or infinite values.
     """
-    field = sample.get(f'pred_{task.field}')
+    field = map_of(sample, 'pred', task)
     if field is None:
         return None
-    found = map_to_array(field['data'])
+    found = map_to_array(field)
     require_finite(found, f"{who}, task '{task.key}'", name_of(sample))
     return found

@@ -11,7 +11,7 @@ from mmdense.evaluation.counters import Counters
 from mmdense.registry import METRICS
 from mmdense.tasks import BaseTask
 
-from .base import Array, DenseMetric, ratio, require_choice
+from .base import PUBLISHED_UNKNOWN, Array, DenseMetric, ratio, require_choice
 
 #: Rows 45..470 and columns 41..600 (both ends included) of a 480x640 picture, as fractions.
 EIGEN_CROP = (45 / 480, 471 / 480, 41 / 640, 601 / 640)
@@ -37,7 +37,7 @@ def depth_sums(pred: Array, gt: Array, log_clamp: float = 1e-3) -> Array:
         squared error over true depth, absolute error, absolute log10 error, log error, and
         the number of pixels with a ratio below 1.25, 1.25^2, 1.25^3.
     """
-    pred, gt = pred.astype(np.float64), gt.astype(np.float64)
+    pred, gt = np.asarray(pred, np.float64), np.asarray(gt, np.float64)
     error = pred - gt
     log_error = np.log(np.maximum(pred, log_clamp)) - np.log(gt)
     with np.errstate(divide='ignore'):
@@ -80,10 +80,10 @@ class DepthMetric(DenseMetric):
     then averaged (KITTI), next to ``silog_pooled`` over all pixels, both in every
     average.
 
-    A pixel counts if its true value is finite, above ``min_depth``, below ``max_depth`` and
-    not the task's mark for unknown, whatever the range the task trains on. The quantity is the
-    task's: for disparity or inverse depth the numbers have its unit, and the results its
-    prefix.
+    A pixel counts if its true value is finite, above ``min_depth``, below ``max_depth``, and
+    neither the task's mark for unknown nor 255, that of published pipelines, whatever the
+    range the task trains on. The quantity is the task's: for disparity or inverse depth the
+    numbers have its unit, and the results its prefix.
 
     MTAN averages the means of its batches with equal weight, which depends on the
     batch size; ``average='image'`` equals it for batches of one picture.
@@ -169,6 +169,7 @@ class DepthMetric(DenseMetric):
     def valid(self, gt: Array) -> Array:
         # Not the task's own rule: the range a model is trained on is no part of a protocol.
         known = np.isfinite(gt) & (gt != self.task.ignore_value) & (gt > self.min_depth)
+        known &= gt != PUBLISHED_UNKNOWN
         return known if self.max_depth is None else known & (gt < self.max_depth)
 
     def update(self, pred: Array, gt: Array, valid: Array) -> Counters:

@@ -11,7 +11,7 @@ from mmdense.evaluation.counters import Counters
 from mmdense.registry import METRICS
 from mmdense.tasks import BaseTask
 
-from .base import Array, DenseMetric, ratio
+from .base import Array, DenseMetric, ratio, require_probability
 
 # Probabilities this close to 0 or 1 have no finite logit in float32.
 _EPS = 1e-7
@@ -30,11 +30,13 @@ class EdgeLossMetric(DenseMetric):
             pixels of the test set (HED).
         logit_of_probability (bool): False reproduces the meters of MTI-Net and InvPT, which
             take the probability itself for the logit, so that the loss they print is not
-            the one they train.
+            the one they train. It also is what :meth:`score` needs to take logits: float32
+            probabilities near 1 hold little of them.
         task, prefix: As in :class:`DenseMetric`.
 
     Raises:
         ValueError: If ``positive_weight`` is outside [0, 1].
+        DataError: From :meth:`process`, if a prediction is no probability.
     """
 
     default_task = dict(type='Boundary')
@@ -68,6 +70,7 @@ class EdgeLossMetric(DenseMetric):
     def update(self, pred: Array, gt: Array, valid: Array) -> Counters:
         x = pred[valid].astype(np.float64)
         if self.logit_of_probability:
+            require_probability(x, f"EdgeLossMetric of task '{self.task.key}'")
             x = np.clip(x, _EPS, 1 - _EPS)
             x = np.log(x) - np.log1p(-x)
         positive = gt[valid] == 1

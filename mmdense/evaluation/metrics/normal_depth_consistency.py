@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mmdense.evaluation.counters import Counters
+from mmdense.evaluation.counters import Added, Counters
 from mmdense.evaluation.geometry import (
     native_intrinsics,
     normals_from_depth,
@@ -59,7 +59,7 @@ class NormalDepthConsistencyMetric(ExactMetric):
     def protocol(self) -> str:
         return 'predicted normals against normals of predicted depth, pooled over pixels'
 
-    def count(self, sample: Sample) -> Counters:
+    def count(self, sample: Sample) -> Added:
         who = type(self).__name__
         depth = predicted(who, self.tasks['depth'], sample)
         normal = predicted(who, self.tasks['normal'], sample)

@@ -17,7 +17,7 @@ from .base import Array, DenseMetric, ratio, require_choice
 _ABSENT = dict(skip='skipped', zero='count as 0', nan='give NaN')
 _SKIPPED = dict(
     background='pictures of background alone skipped',
-    single_value='pictures with a single label value skipped',
+    single_value='pictures of 0 or unknown alone skipped',
 )
 
 
@@ -36,12 +36,15 @@ class SegMetric(DenseMetric):
             ``'nan'``: makes it NaN (LibMTL). On full test sets all classes occur.
         average (str): ``'pixel'``: one confusion matrix. ``'image'``: mIoU per picture
             over the classes in its label or prediction, and the accuracies per picture,
-            then the mean over pictures (MTAN). The two differ by several points.
+            then the mean over pictures (MTAN). The two differ by several points. Not
+            reproduced: MTAN's code also counts predictions at unknown pixels into the
+            union of their class, which makes its own numbers lower, and averages over
+            batches of several pictures.
         skip_images (str | None): Pictures of human parts that do not count at all.
             ``'background'``: no label but 0 and unknown, the rule of codes that score
-            tensors; ``'single_value'``: a label map of one value, the rule of codes that
-            score files. They differ for labels of 0 and unknown: the latter scores
-            false parts there. None: every picture counts.
+            tensors; ``'single_value'``: a label map that is 0 or unknown throughout, the
+            rule of codes that score files. They differ for labels of 0 and unknown: the
+            latter scores false parts there. None: every picture counts.
         per_class (bool): Whether to report ``IoU.<class>`` too.
         task, prefix: As in :class:`DenseMetric`.
 
@@ -123,10 +126,17 @@ class SegMetric(DenseMetric):
     def _skipped(self, gt: Array, valid: Array) -> bool:
         if self.skip_images == 'background':
             return not gt[valid].any()
-        return self.skip_images == 'single_value' and bool((gt == gt.flat[0]).all())
+        if self.skip_images == 'single_value':
+            return bool((gt == 0).all() or not valid.any())
+        return False
 
     def _labels(self, values: Array, name: str) -> Array:
         labels = values.astype(np.int64)
+        if (labels != values).any():
+            raise DataError(
+                f"SegMetric of task '{self.task.key}': a {name} holds numbers that are no class, "
+                'such as 0.7. Give class indices, the argmax of scores.'
+            )
         if labels.size and not 0 <= labels.min() <= labels.max() < self.num_classes:
             what = 'ground truth' if name == 'label' else 'a prediction'
             raise DataError(

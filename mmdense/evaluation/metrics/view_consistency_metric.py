@@ -13,7 +13,7 @@ from mmdense.evaluation.geometry import native_intrinsics
 from mmdense.registry import METRICS
 from mmdense.tasks import build_tasks
 
-from .base import Array, Sample, StampedMetric, map_to_array, name_of, ratio
+from .base import Array, Sample, StampedMetric, as_mapping, map_of, map_to_array, name_of, ratio
 from .consistency import need_tasks, predicted
 
 
@@ -80,13 +80,13 @@ class ViewConsistencyMetric(StampedMetric):
         )
 
     def process(self, data_batch: Any, data_samples: Sequence[Sample]) -> None:
-        for sample in data_samples:
+        for sample in map(as_mapping, data_samples):
             self.results.append(self._view(sample))
 
     def _view(self, sample: Sample) -> dict[str, Any] | None:
         """What of a sample is kept until its counterpart is there; None: nothing to compare."""
         who = type(self).__name__
-        truth = sample.get(f'gt_{self.depth.field}')
+        truth = map_of(sample, 'gt', self.depth)
         depth = predicted(who, self.depth, sample)
         if depth is None or truth is None or 'pair_id' not in sample:
             return None
@@ -103,7 +103,7 @@ class ViewConsistencyMetric(StampedMetric):
             pose=np.asarray(sample['pose'], np.float64),
             intrinsics=native_intrinsics(sample, depth.shape),
             depth=depth.astype(np.float32),
-            truth=map_to_array(truth['data']).astype(np.float32),
+            truth=map_to_array(truth).astype(np.float32),
             labels=labels,
         )
 

@@ -2,6 +2,15 @@
 
 from .convnext import ConvNeXt
 from .convnext_keys import convert_convnext_keys
+from .hrnet import HRNet
 from .resnet import ResNet
+from .swin import SwinTransformer, convert_swin_keys
 
-__all__ = ['ConvNeXt', 'ResNet', 'convert_convnext_keys']
+__all__ = [
+    'ConvNeXt',
+    'HRNet',
+    'ResNet',
+    'SwinTransformer',
+    'convert_convnext_keys',
+    'convert_swin_keys',
+]

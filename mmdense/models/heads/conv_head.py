@@ -29,6 +29,9 @@ class ConvHead(BaseDenseHead):
         kernel_size (int): Of the convolutions in the stack, odd.
         norm_cfg (dict | None): Norm layer; None for none.
         act_cfg (dict | None): Activation; None for none.
+        predictor_std (float | None): The 1x1 convolution starts with weights from a normal of
+            this standard deviation and a bias of 0, whatever the task would start with
+            (HRNet, ATRC and DeMT: 0.01). None: PyTorch's weights and the bias of the task.
         **kwargs: As in :class:`BaseDenseHead`.
 
     Shape:
@@ -46,6 +49,7 @@ class ConvHead(BaseDenseHead):
         kernel_size: int = 3,
         norm_cfg: dict[str, Any] | None = dict(type='BN'),  # noqa: B006  (read only)
         act_cfg: dict[str, Any] | None = dict(type='ReLU'),  # noqa: B006  (read only)
+        predictor_std: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -70,7 +74,11 @@ class ConvHead(BaseDenseHead):
             width = channels
         self.convs = nn.Sequential(*convs)
         self.predictor = nn.Conv2d(width, self.task.num_channels, 1)
-        nn.init.constant_(self.predictor.get_parameter('bias'), self.task.initial_bias)
+        bias = self.task.initial_bias
+        if predictor_std is not None:
+            nn.init.normal_(self.predictor.weight, std=predictor_std)
+            bias = 0.0
+        nn.init.constant_(self.predictor.get_parameter('bias'), bias)
 
     def forward(self, feats: DenseFeatures) -> Tensor:
         maps = self.select(feats)

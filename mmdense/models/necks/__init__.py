@@ -1,5 +1,19 @@
 """Necks: features to features."""
 
+from .deformable_mixer import DeformableMixer
+from .demt_neck import DeMTNeck
 from .kmax_pixel_decoder import KMaXPixelDecoder
+from .multi_scale_fusion import MultiScaleFusion
+from .task_interaction import TaskInteraction
+from .task_query import TaskQuery
+from .width_reduction import WidthReduction
 
-__all__ = ['KMaXPixelDecoder']
+__all__ = [
+    'DeMTNeck',
+    'DeformableMixer',
+    'KMaXPixelDecoder',
+    'MultiScaleFusion',
+    'TaskInteraction',
+    'TaskQuery',
+    'WidthReduction',
+]

@@ -35,7 +35,9 @@ class DensePredictor(BaseModel):
         heads (Mapping): Task name to the config of its head.
         neck (dict | Sequence[dict] | None): Necks in order. A neck whose
             ``takes_features`` is True maps ``DenseFeatures`` to ``DenseFeatures``; any
-            other is called with the shared tuple of maps (mmseg's and mmdet's necks).
+            other is called with the shared tuple of maps (mmseg's and mmdet's necks). One
+            whose ``takes_tasks`` is True is built with the task keys as ``tasks``, unless
+            its config names them.
         balancer (dict | None): Config of the loss balancer. None: ``FixedWeights``.
         data_preprocessor (dict | None): Config of the preprocessor. None:
             ``DenseDataPreprocessor`` with its defaults.
@@ -44,7 +46,8 @@ class DensePredictor(BaseModel):
             ``resized`` (str): what is resized. ``'activations'`` (ATRC, InvPT; the
             default): predictions bilinearly, then they are decoded. ``'maps'`` (MTI-Net):
             predictions are decoded at the size of the input; the maps are resized, labels
-            by nearest, all others bilinearly (normals are not re-normalised).
+            by nearest (pixel ``floor(i * size_in / size_out)``, OpenCV's), all others
+            bilinearly (normals are not re-normalised).
         init_cfg (dict | None): Initialisation config of mmengine.
 
     Shape:
@@ -87,9 +90,16 @@ class DensePredictor(BaseModel):
             )
         self.backbone = MODELS.build(backbone)
         necks = [neck] if isinstance(neck, Mapping) else (neck or [])
-        self.neck = nn.ModuleList(MODELS.build(cfg) for cfg in necks)
+        self.neck = nn.ModuleList(self._build_neck(cfg) for cfg in necks)
         self.heads = self._build_heads(heads)
         self.balancer = BALANCERS.build(balancer or dict(type='FixedWeights'))
+
+    def _build_neck(self, cfg: Mapping[str, Any]) -> nn.Module:
+        kind = cfg.get('type')
+        kind = MODELS.get(kind) if isinstance(kind, str) else kind
+        injected = dict(tasks=list(self.tasks)) if getattr(kind, 'takes_tasks', False) else {}
+        neck: nn.Module = MODELS.build(cfg, default_args=injected)
+        return neck
 
     def _build_heads(self, heads: Mapping[str, dict[str, Any]]) -> nn.ModuleDict:
         by_name = {name: task for task in self.tasks.values() for name in (task.key, *task.aliases)}
@@ -271,8 +281,9 @@ def _resize_map(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     """Resize decoded maps ``(B, D, H, W)``: labels by nearest, all others bilinearly."""
     if maps.is_floating_point():
         return _resize_bilinear(maps, size)
-    # float32 holds every label; interpolate knows no integers but uint8.
-    resized = F.interpolate(maps.float(), size=size, mode='nearest-exact')
+    # float32 holds every label; interpolate knows no integers but uint8. Not 'nearest-exact',
+    # which takes the middle of a pixel: files of published codes are resized by OpenCV.
+    resized = F.interpolate(maps.float(), size=size, mode='nearest')
     return resized.to(maps.dtype)
 
 

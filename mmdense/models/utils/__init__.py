@@ -1,5 +1,13 @@
 """Helpers of the models: pretrained weights."""
 
+from .demt_keys import convert_demt_keys, load_demt_release
 from .pretrained import LoadReport, PretrainedInitMixin, compare_state_dicts, load_pretrained
 
-__all__ = ['LoadReport', 'PretrainedInitMixin', 'compare_state_dicts', 'load_pretrained']
+__all__ = [
+    'LoadReport',
+    'PretrainedInitMixin',
+    'compare_state_dicts',
+    'convert_demt_keys',
+    'load_demt_release',
+    'load_pretrained',
+]

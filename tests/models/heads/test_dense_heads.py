@@ -248,3 +248,12 @@ def test_dropout_acts_in_training_only():
     assert not torch.equal(head(feats), head(feats))
     head.eval()
     assert torch.equal(head(feats), head(feats))
+
+
+def test_published_start_of_the_last_layer():
+    """Weights of 0.01 and no bias, where depth otherwise starts at a depth of 3 m."""
+    head = ConvHead(TASKS['depth'], 8, channels=512, predictor_std=0.01)
+    assert not head.predictor.bias.any()
+    assert 0.0085 < head.predictor.weight.std() < 0.0115
+    assert head.convs[0].conv.bias is None
+    assert ConvHead(TASKS['depth'], 8).predictor.bias.item() == pytest.approx(2.9489, abs=1e-3)

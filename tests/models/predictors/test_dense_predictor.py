@@ -1,5 +1,6 @@
 import copy
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -195,11 +196,16 @@ def test_maps_are_resized_after_decoding_or_activations_before():
         make_model(test_cfg=dict(resized='logits'))
 
 
-def test_resized_label_maps_hold_no_label_between_two():
+@pytest.mark.parametrize('size', [(20, 31), (5, 4), (7, 18)])
+def test_label_maps_are_resized_as_opencv_does(size):
     labels = torch.randint(0, 5, (1, 1, 7, 9))
-    resized = _resize_map(labels, (20, 31))
-    rows, cols = ((2 * torch.arange(n) + 1) * m // (2 * n) for n, m in ((20, 7), (31, 9)))
+    resized = _resize_map(labels, size)
+    rows, cols = (torch.arange(n) * m // n for n, m in zip(size, (7, 9)))
     assert torch.equal(resized, labels[:, :, rows][..., cols])
+    published = cv2.resize(
+        labels[0, 0].numpy().astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST
+    )
+    assert np.array_equal(resized[0, 0].numpy(), published)
 
 
 def test_alias_names_a_head():
@@ -230,3 +236,10 @@ def test_checkpoint_round_trip_gives_the_same_predictions(tmp_path):
     x = torch.randn(1, 3, 16, 16)
     a, b = (m.eval().predict_maps(x) for m in (first, second))
     assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_neck_that_takes_tasks_gets_those_of_the_model_unless_it_names_them():
+    neck = dict(type='DeformableMixer', channels=8)
+    assert make_model(neck=neck).neck[0].tasks == tuple(TASKS)
+    named = dict(neck, tasks=['depth'])
+    assert make_model(neck=[named]).neck[0].tasks == ('depth',)

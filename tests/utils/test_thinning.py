@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures import blobs
 
-from mmdense.evaluation.boundary import thin, thin_levels
+from mmdense.utils.thinning import thin, thin_levels
 
 
 def unpack(index, words, shape, count):
