@@ -102,18 +102,13 @@ def deform_conv2d(
     out_dtype = torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
     run = _mmcv if name == 'mmcv' else _torchvision
     # Compiled operators know no bfloat16 and no mixture of dtypes.
-    dtype = _position_dtype(inputs)
+    dtype = torch.promote_types(torch.promote_types(x.dtype, offset.dtype), torch.float32)
     cast = Operands(
         *(t.to(dtype).contiguous() for t in inputs[:3]),
         *(None if t is None else t.to(dtype).contiguous() for t in inputs[3:]),
     )
     with torch.autocast(x.device.type, enabled=False):
         return run(cast, window, groups, backends.load(name, x.device.type)).to(out_dtype)
-
-
-def _position_dtype(inputs: Operands) -> torch.dtype:
-    finest = torch.promote_types(inputs.x.dtype, inputs.offset.dtype)
-    return torch.promote_types(finest, torch.float32)
 
 
 def _backend(x: Tensor, asked: str | None) -> str:
@@ -130,8 +125,7 @@ def _torch_form(inputs: Operands, window: Window, groups: int) -> Tensor:
     convolution, without any other pass over the samples.
     """
     x, offset, weight, bias, mask = inputs
-    dtype = _position_dtype(inputs)
-    samples = bilinear_sample(x.to(dtype), offset.to(dtype), window).to(x.dtype)
+    samples = bilinear_sample(x, offset, window)
     if mask is not None:
         offset_groups = sizes(mask)[1] // window.cells
         factor = mask.unflatten(1, (offset_groups, 1, window.cells))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,6 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Pair = tuple[int, int]
+
+# Places sampled at a time: few enough to stay in the cache of a CPU core, or, elsewhere, to keep
+# what is made of them small beside the maps of a network.
+CPU_PIECE = 2**17
+DEVICE_PIECE = 2**23
 
 
 class Window(NamedTuple):
@@ -62,6 +67,28 @@ def cell_positions(window: Window, out_size: Sequence[int], like: Tensor) -> tup
     return rows, columns
 
 
+def bilinear_sample(x: Tensor, offset: Tensor, window: Window) -> Tensor:
+    """Sample every channel at the displaced cells of its offset group.
+
+    A sample between pixels is the bilinear mean of its four neighbours, with zeros outside
+    the map. Forward and backward follow the compiled deformable convolutions, also on whole
+    pixels and on the border. Once differentiable.
+
+    Args:
+        x (Tensor): ``(B, C, H, W)``.
+        offset (Tensor): ``(B, 2 * G * K, Ho, Wo)`` pixels, (dy, dx) per group and cell. G
+            divides C.
+        window (Window): Cells, stride, padding, dilation.
+
+    Returns:
+        Tensor: ``(B, C, K, Ho, Wo)``, of the dtype of ``x``.
+    """
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or x.device.type == 'meta':
+        return _sample_in_graph(x, offset, window)
+    sampled: Tensor = _BilinearSample.apply(x, offset, window)
+    return sampled
+
+
 def _by_group(x: Tensor, offset: Tensor, window: Window) -> tuple[Tensor, Tensor]:
     """``(B*G, C/G, H, W)`` and ``(B*G, K, 2, Ho, Wo)``."""
     batch, moves, *out_size = sizes(offset)
@@ -71,49 +98,97 @@ def _by_group(x: Tensor, offset: Tensor, window: Window) -> tuple[Tensor, Tensor
     return maps, offset.reshape(batch * groups, window.cells, 2, *out_size)
 
 
-def _as_grid(x: Tensor, y: Tensor) -> Tensor:
-    """Normalised ``(n, K, Ho, Wo)`` coordinates as a ``(n, K*Ho, Wo, 2)`` grid.
+def _normalised(moves: Tensor, start: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """What the sampler takes for ``start + moves`` pixels, ``(n, K*Ho, Wo)``.
 
-    The two planes stay apart in memory: the sampler reads whole vectors from each, and
-    pairing them up would be one more pass over the largest tensor here.
-    """
-    return torch.stack((x.flatten(1, 2), y.flatten(1, 2)), 1).permute(0, 2, 3, 1)
-
-
-def _forward(x: Tensor, offset: Tensor, window: Window) -> Tensor:
-    maps, moves = _by_group(x, offset, window)
-    batch, channels, height, width = sizes(x)
-    out_size = sizes(offset)[2:]
-    rows, columns = cell_positions(window, out_size, offset)
-    # Pixel p of n lies at (2p + 1) / n - 1.
-    grid = _as_grid(
-        torch.add((2 * columns + 1) / width - 1, moves[:, :, 1], alpha=2 / width),
-        torch.add((2 * rows + 1) / height - 1, moves[:, :, 0], alpha=2 / height),
-    )
-    out = F.grid_sample(maps, grid, mode='bilinear', padding_mode='zeros', align_corners=False)
-    return out.reshape(batch, channels, window.cells, *out_size)
-
-
-def _normalised(moves: Tensor, start: Tensor, size: int) -> Tensor:
-    """Coordinates whose gradient is that of the compiled operators, also at whole pixels.
-
-    There the slope of a bilinear sample has two values. The compiled operators take the one
-    towards the larger coordinate, and none at -1 and before. The sampler computes
+    At a whole pixel the slope of a bilinear sample has two values. The compiled operators
+    take the one towards the larger coordinate, and none at -1 and before. The sampler computes
     ``((g + 1) * size - 1) / 2`` in the dtype of ``g``, which may fall short of a whole pixel
-    by up to 1.4 * size * eps, so those get 1.5 of them on top.
+    by up to 1.4 * size * eps, so there 1.5 of them are added.
     """
+    if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():  # no slopes there
+        return ((moves + start) * (2 / size) + (1 / size - 1)).flatten(1, 2)
+    # Added up in the dtype of the offsets, as the compiled operators do.
     pixels = F.threshold(moves + start, -1.0, -2.0)
-    whole = pixels.frac() == 0
-    pixels.mul_(2 / size).add_(1 / size - 1)
-    return pixels.add_(whole, alpha=3 * torch.finfo(moves.dtype).eps)
+    lift = 3 * torch.finfo(dtype).eps
+    if dtype == pixels.dtype:
+        first = (pixels == pixels.floor()).to(dtype) * lift + (1 / size - 1)
+    else:  # so little in a finer dtype that every pixel may have it
+        first = torch.full((), 1 / size - 1 + lift, dtype=dtype, device=moves.device)
+    return torch.add(first, pixels.to(dtype), alpha=2 / size).flatten(1, 2)
+
+
+def _grid(moves: Tensor, window: Window, size: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """``(n, K, 2, Ho, Wo)`` displacements as a ``(n, K*Ho, Wo, 2)`` grid of x and y.
+
+    The two planes stay apart in memory: the sampler reads whole vectors from each.
+    """
+    rows, columns = cell_positions(window, sizes(moves)[3:], moves)
+    x = _normalised(moves[:, :, 1], columns, size[1], dtype)
+    y = _normalised(moves[:, :, 0], rows, size[0], dtype)
+    return torch.stack((x, y), 1).permute(0, 2, 3, 1)
+
+
+def _sample(maps: Tensor, grid: Tensor) -> Tensor:
+    return F.grid_sample(maps, grid, 'bilinear', 'zeros', align_corners=False)
+
+
+def _sample_in_graph(x: Tensor, offset: Tensor, window: Window) -> Tensor:
+    """All at once and in at most float32 for float32 maps, as accelerators like it.
+
+    Positions are rounded to about ``size * 3e-7`` pixels then.
+    """
+    dtype = torch.promote_types(torch.promote_types(x.dtype, offset.dtype), torch.float32)
+    maps, moves = _by_group(x.to(dtype), offset.to(dtype), window)
+    batch, channels, *size = sizes(x)
+    samples = _sample(maps, _grid(moves, window, size, dtype))
+    return samples.reshape(batch, channels, window.cells, *sizes(offset)[2:]).to(x.dtype)
+
+
+class _Pieces(NamedTuple):
+    """A few maps at a time, sampled in float64 while they are in the cache.
+
+    The CPU samples them in a third of the time that it takes for all at once in float32, the
+    positions are exact, and nothing of the size of the whole is needed beside the result.
+    """
+
+    maps: Tensor
+    moves: Tensor
+    window: Window
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of positions and means."""
+        return torch.float32 if self.maps.device.type == 'mps' else torch.float64
+
+    def __iter__(self) -> Iterator[tuple[slice, Tensor, list[slice]]]:  # type: ignore[override]
+        """Slice of the maps, their grid, and slices of their channels."""
+        count, channels, height, width = self.maps.shape
+        places = self.moves.shape[1] * self.moves.shape[3:].numel()
+        budget = CPU_PIECE if self.maps.device.type == 'cpu' else DEVICE_PIECE
+        many = max(1, budget // max(places, height * width, 1))
+        for maps in _slices(count, many):
+            grid = _grid(self.moves[maps], self.window, (height, width), self.dtype)
+            yield maps, grid, _slices(channels, max(1, many // (maps.stop - maps.start)))
+
+
+def _slices(count: int, many: int) -> list[slice]:
+    return [slice(start, min(start + many, count)) for start in range(0, count, many)]
 
 
 class _BilinearSample(torch.autograd.Function):
-    """Keeps the map and the offsets for the backward pass, not the grid made of them."""
+    """Keeps the map and the offsets for the backward pass, and nothing made of them."""
 
     @staticmethod
     def forward(x: Tensor, offset: Tensor, window: Window) -> Tensor:
-        return _forward(x, offset, window)
+        pieces = _Pieces(*_by_group(x, offset, window), window)
+        places = (window.cells * offset.shape[2], offset.shape[3])
+        out = x.new_empty(*pieces.maps.shape[:2], *places)
+        for maps, grid, channels in pieces:
+            for some in channels:
+                piece = pieces.maps[maps, some].to(pieces.dtype)
+                out[maps, some] = _sample(piece, grid).to(x.dtype)
+        return out.reshape(*x.shape[:2], window.cells, *offset.shape[2:])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Window], output: Tensor) -> None:
@@ -123,45 +198,28 @@ class _BilinearSample(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, offset = ctx.saved_tensors
-        maps, moves = _by_group(x, offset, ctx.window)
-        rows, columns = cell_positions(ctx.window, offset.shape[2:], offset)
-        height, width = x.shape[2], x.shape[3]
-        grid = _as_grid(
-            _normalised(moves[:, :, 1], columns, width),
-            _normalised(moves[:, :, 0], rows, height),
-        )
-        grad = grad.reshape(*maps.shape[:2], *grid.shape[1:3])
-        grad_maps, grad_grid = torch.ops.aten.grid_sampler_2d_backward(
-            grad, maps, grid, 0, 0, False, list(ctx.needs_input_grad[:2])
-        )
-        grad_x = grad_offset = None
-        if ctx.needs_input_grad[0]:
-            grad_x = grad_maps.reshape(x.shape)
-        if ctx.needs_input_grad[1]:
-            planes = (grad_grid[..., 1] * (2 / height), grad_grid[..., 0] * (2 / width))
-            shape = (*moves.shape[:2], *moves.shape[3:])
-            grad_offset = torch.stack([plane.reshape(shape) for plane in planes], 2)
-            grad_offset = grad_offset.reshape(offset.shape)
+        pieces = _Pieces(*_by_group(x, offset, ctx.window), ctx.window)
+        size = pieces.maps.shape[2:]
+        grad = grad.reshape(*pieces.maps.shape[:2], -1, offset.shape[3])
+        wanted = list(ctx.needs_input_grad[:2])
+        grad_maps = torch.empty_like(pieces.maps) if wanted[0] else None
+        grad_moves = torch.empty_like(pieces.moves) if wanted[1] else None
+        for maps, grid, channels in pieces:
+            slope = torch.zeros_like(grid)
+            for some in channels:
+                piece = pieces.maps[maps, some].to(pieces.dtype)
+                of_maps, of_grid = torch.ops.aten.grid_sampler_2d_backward(
+                    grad[maps, some].to(pieces.dtype), piece, grid, 0, 0, False, wanted
+                )
+                if grad_maps is not None:
+                    grad_maps[maps, some] = of_maps.to(x.dtype)
+                if grad_moves is not None:
+                    slope += of_grid
+            if grad_moves is not None:
+                moves = grad_moves[maps]
+                for axis in range(2):
+                    plane = slope[..., 1 - axis].reshape(moves[:, :, axis].shape)
+                    moves[:, :, axis] = plane * (2 / size[axis])
+        grad_x = None if grad_maps is None else grad_maps.reshape(x.shape)
+        grad_offset = None if grad_moves is None else grad_moves.reshape(offset.shape)
         return grad_x, grad_offset, None
-
-
-def bilinear_sample(x: Tensor, offset: Tensor, window: Window) -> Tensor:
-    """Sample every channel at the displaced cells of its offset group.
-
-    A sample between pixels is the bilinear mean of its four neighbours, with zeros outside
-    the map. Forward and backward follow the compiled deformable convolutions, also on whole
-    pixels and on the border. In float32 a position is rounded to about
-    ``size * 1.6e-7`` pixels. Once differentiable.
-
-    Args:
-        x (Tensor): ``(B, C, H, W)``, float32 or float64.
-        offset (Tensor): ``(B, 2 * G * K, Ho, Wo)`` pixels, (dy, dx) per group and cell, of
-            the dtype of ``x``. G divides C.
-        window (Window): Cells, stride, padding, dilation.
-
-    Returns:
-        Tensor: ``(B, C, K, Ho, Wo)``.
-    """
-    if torch.jit.is_tracing() or not torch.is_grad_enabled():
-        return _forward(x, offset, window)
-    return _BilinearSample.apply(x, offset, window)
