@@ -162,7 +162,8 @@ def test_imagenet_weights_are_the_default(backbone):
         assert not report.dropped
     else:
         assert source.startswith('https://') and f'swin_{cfg.arch}_patch4_window7_224' in source
-        assert report.dropped == [f'norm{i}.{name}' for i in range(4) for name in ('weight', 'bias')]
+        norms = [f'norm{i}.{name}' for i in range(4) for name in ('weight', 'bias')]
+        assert report.dropped == norms
 
 
 def test_upernet_weights_load_completely(tmp_path):
