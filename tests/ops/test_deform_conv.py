@@ -127,16 +127,17 @@ def test_a_kernel_larger_than_the_map(backend, device):
 @pytest.mark.parametrize(('backend', 'device'), WHERE)
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=['bfloat16', 'float16'])
 def test_positions_stay_exact_in_half_precision(backend, device, dtype):
-    # The map is its own column number: half precision cannot say 500.25, the offsets do.
+    # Half precision cannot say column 500.25; positions have to be put together in float32.
     x = (torch.arange(600.0) % 2).expand(1, 1, 2, 600).to(device, dtype)
     offset = torch.zeros(1, 2, 2, 600, device=device)
     offset[:, 1] = 0.25
     weight = torch.ones(1, 1, 1, 1, device=device, dtype=dtype)
-    found = deform_conv2d(x, offset, weight, backend=backend)
-    assert found.dtype == dtype
-    inside = found[0, 0, :, :-1].float().cpu()
-    expected = torch.where(torch.arange(599) % 2 == 0, 0.25, 0.75)
-    torch.testing.assert_close(inside, expected.expand(2, -1), atol=1e-3, rtol=0)
+    expected = torch.where(torch.arange(599) % 2 == 0, 0.25, 0.75).expand(2, -1)
+    for moves in (offset, offset.to(dtype)):  # 0.25 itself is exact in any
+        found = deform_conv2d(x, moves, weight, backend=backend)
+        assert found.dtype == dtype
+        inside = found[0, 0, :, :-1].float().cpu()
+        torch.testing.assert_close(inside, expected, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(('backend', 'device'), WHERE)
