@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 Pair = tuple[int, int]
@@ -153,11 +155,12 @@ def _sample_in_graph(x: Tensor, offset: Tensor, window: Window) -> Tensor:
     return samples.reshape(batch, channels, window.cells, *sizes(offset)[2:]).to(x.dtype)
 
 
-class _Pieces(NamedTuple):
+@dataclass(frozen=True)
+class _Pieces:
     """A few maps at a time, sampled in float64 while they are in the cache.
 
-    The CPU samples them in a third of the time that it takes for all at once in float32, the
-    positions are exact, and nothing of the size of the whole is needed beside the result.
+    The CPU needs less time so than for all at once in float32, positions are as exact as the
+    offsets are, and nothing of the size of the whole is made beside the result.
     """
 
     maps: Tensor
@@ -169,7 +172,7 @@ class _Pieces(NamedTuple):
         """Of positions and means."""
         return torch.float32 if self.maps.device.type == 'mps' else torch.float64
 
-    def __iter__(self) -> Iterator[tuple[slice, Tensor, list[slice]]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[tuple[slice, Tensor, list[slice]]]:
         """Slice of the maps, their grid, and slices of their channels."""
         count, channels, height, width = self.maps.shape
         fine = position_dtype(self.maps, self.moves)
@@ -206,6 +209,7 @@ class _BilinearSample(torch.autograd.Function):
         ctx.save_for_backward(x, offset)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, offset = ctx.saved_tensors
         pieces = _Pieces(*_by_group(x, offset, ctx.window), ctx.window)

@@ -1,4 +1,4 @@
-import importlib
+import subprocess
 import sys
 
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from mmdense.ops import DeformConv2d, deform_conv2d
+from mmdense.ops import DeformConv2d, deform_conv2d, sampling
 from mmdense.ops.backends import missing
 from mmdense.utils import ShapeError
 
@@ -206,6 +206,14 @@ def test_slope_on_whole_pixels_is_the_one_to_the_right(size, data):
     torch.testing.assert_close(offset.grad[0, 1, 0], expected, rtol=2e-3, atol=1e-3)
 
 
+def test_second_derivatives_are_refused():
+    tensors, numbers = operands(offset_groups=4)
+    out = deform_conv2d(**tensors, **numbers, backend='torch')
+    (slope,) = torch.autograd.grad(out.sum(), tensors['offset'], create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        slope.sum().backward()
+
+
 def test_gradients_only_where_they_are_asked_for():
     tensors, numbers = operands(offset_groups=4)
     every = outcome(deform_conv2d, tensors, **numbers, backend='torch')
@@ -230,6 +238,17 @@ def test_the_backward_pass_keeps_only_map_and_offsets():
     samples = x.numel() * 4
     inputs = sum(t.numel() * 4 for t in (x, offset, weight))
     assert sum(bytes_kept.values()) <= inputs + samples
+
+
+@pytest.mark.parametrize('places', [1, 7, 50, 10**6])
+def test_pieces_of_any_size_give_the_same(places, monkeypatch):
+    monkeypatch.setattr(sampling, 'CPU_PIECE', places)
+    for offset_groups in (1, 4):
+        tensors, numbers = operands(
+            offset_groups=offset_groups, kernel=(3, 1), padding=(1, 0), groups=2, modulated=True
+        )
+        expected = outcome(by_loops, tensors, **numbers)
+        assert_equal(outcome(deform_conv2d, tensors, **numbers), expected, 1e-10)
 
 
 @pytest.mark.parametrize('layout', [torch.channels_last, torch.contiguous_format], ids=str)
@@ -357,5 +376,4 @@ def test_importing_the_room_imports_no_compiled_operator():
         'import sys, mmdense.ops; '
         "sys.exit(any(name in sys.modules for name in ('mmcv.ops', 'torchvision', 'mmcv._ext')))"
     )
-    subprocess = importlib.import_module('subprocess')
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

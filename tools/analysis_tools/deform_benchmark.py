@@ -214,7 +214,9 @@ def run(args: argparse.Namespace) -> None:
             forward = least(lambda form=form: form(*inputs), args.device, args.repeats)
         both = least(lambda form=form: step(form, inputs), args.device, args.repeats)
         times[name] = (forward, both)
-        memory = [f'{peak(name, args, train):.0f}' for train in (False, True)]
+        memory = ['-', '-']
+        if not args.no_memory:
+            memory = [f'{peak(name, args, train):.0f}' for train in (False, True)]
         ratios = [f'{mine / base:.2f}' for mine, base in zip(times[name], times['torch'])]
         rows.append(
             [
@@ -247,6 +249,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--offset', type=float, default=3.0, help='standard deviation, pixels')
     parser.add_argument('--repeats', type=int, default=3, metavar='N')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument('--no-memory', action='store_true', help='time only')
     parser.add_argument('--peak-of', metavar='FORM', help='print only the peak memory of a form')
     parser.add_argument('--train', action='store_true', help='that of the backward pass, too')
     parser.add_argument('--debug', action='store_true', help='show tracebacks')
