@@ -91,5 +91,7 @@ def test_baseline_trains_and_is_scored_by_the_profile_of_its_data(case, trees, t
     assert sum(report['resolution'].values()) == 2
     for name in headlines:
         detail = report['details'][name]
-        assert detail['value'] is not None and detail['value'] >= 0
+        # LibMTL's mIoU does not exist where a class is neither labelled nor predicted.
+        undefined = profile == 'libmtl' and name == 'semseg/mIoU' and detail['value'] is None
+        assert undefined or detail['value'] >= 0
         assert detail['protocol']

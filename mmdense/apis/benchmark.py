@@ -241,7 +241,7 @@ def measure_peak(cfg: Config, settings: Settings, train: bool) -> float | None:
         float | None: None where the system does not tell (CPU, other than Linux).
     """
     cuda = torch.device(settings.device).type == 'cuda'
-    before = _status('VmRSS')
+    before = memory_status('VmRSS')
     model = build_model(cfg, settings.device).train(train)
     inputs = torch.randn(settings.batch_size, 3, *settings.shape, device=settings.device)
     if train:
@@ -255,11 +255,11 @@ def measure_peak(cfg: Config, settings: Settings, train: bool) -> float | None:
             model(inputs, mode='tensor')
     if cuda:
         return torch.cuda.max_memory_allocated() / _MIB
-    after = _status('VmHWM')
+    after = memory_status('VmHWM')
     return None if before is None or after is None else (after - before) / _MIB
 
 
-def _status(field: str) -> int | None:
+def memory_status(field: str) -> int | None:
     """A field of ``/proc/self/status`` in bytes."""
     try:
         with open('/proc/self/status') as file:

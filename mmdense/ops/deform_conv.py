@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from . import backends
 from .onnx import deform_conv_node, onnx_node_wanted
 from .operands import Operands, Size, check_kinds, check_ranks, check_shapes, pair
-from .sampling import Window, bilinear_sample, cell_positions, sizes
+from .sampling import Window, bilinear_sample, cell_positions, position_dtype, sizes
 
 # mmcv's operator takes so many images at once, and their number has to divide the batch.
 MMCV_IMAGES = 32
@@ -102,7 +102,7 @@ def deform_conv2d(
     out_dtype = torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
     run = _mmcv if name == 'mmcv' else _torchvision
     # Compiled operators know no bfloat16 and no mixture of dtypes.
-    dtype = torch.promote_types(torch.promote_types(x.dtype, offset.dtype), torch.float32)
+    dtype = position_dtype(x, offset)
     cast = Operands(
         *(t.to(dtype).contiguous() for t in inputs[:3]),
         *(None if t is None else t.to(dtype).contiguous() for t in inputs[3:]),

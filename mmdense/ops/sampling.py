@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 Pair = tuple[int, int]
@@ -51,6 +53,11 @@ class Window(NamedTuple):
 def sizes(tensor: Tensor) -> Sequence[int]:
     """The shape as numbers; TorchScript tracing, which would give tensors, gets it fixed."""
     return [int(n) for n in tensor.shape] if torch.jit.is_tracing() else tensor.shape
+
+
+def position_dtype(x: Tensor, offset: Tensor) -> torch.dtype:
+    """That of positions in pixels: half precision knows no pixel beyond 256, or 2048."""
+    return torch.promote_types(torch.promote_types(x.dtype, offset.dtype), torch.float32)
 
 
 def cell_positions(window: Window, out_size: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,7 +115,7 @@ def _normalised(moves: Tensor, start: Tensor, size: int, dtype: torch.dtype) -> 
     """
     if torch.jit.is_tracing() or torch.onnx.is_in_onnx_export():  # no slopes there
         return ((moves + start) * (2 / size) + (1 / size - 1)).flatten(1, 2)
-    # Added up in the dtype of the offsets, as the compiled operators do.
+    # Added up in that dtype, as the compiled operators do, before it is refined.
     pixels = F.threshold(moves + start, -1.0, -2.0)
     lift = 3 * torch.finfo(dtype).eps
     if dtype == pixels.dtype:
@@ -118,12 +125,14 @@ def _normalised(moves: Tensor, start: Tensor, size: int, dtype: torch.dtype) -> 
     return torch.add(first, pixels.to(dtype), alpha=2 / size).flatten(1, 2)
 
 
-def _grid(moves: Tensor, window: Window, size: Sequence[int], dtype: torch.dtype) -> Tensor:
+def _grid(
+    moves: Tensor, starts: tuple[Tensor, Tensor], size: Sequence[int], dtype: torch.dtype
+) -> Tensor:
     """``(n, K, 2, Ho, Wo)`` displacements as a ``(n, K*Ho, Wo, 2)`` grid of x and y.
 
     The two planes stay apart in memory: the sampler reads whole vectors from each.
     """
-    rows, columns = cell_positions(window, sizes(moves)[3:], moves)
+    rows, columns = starts
     x = _normalised(moves[:, :, 1], columns, size[1], dtype)
     y = _normalised(moves[:, :, 0], rows, size[0], dtype)
     return torch.stack((x, y), 1).permute(0, 2, 3, 1)
@@ -134,22 +143,24 @@ def _sample(maps: Tensor, grid: Tensor) -> Tensor:
 
 
 def _sample_in_graph(x: Tensor, offset: Tensor, window: Window) -> Tensor:
-    """All at once and in at most float32 for float32 maps, as accelerators like it.
+    """All at once, and in float32 unless map or offsets are finer, as accelerators like it.
 
     Positions are rounded to about ``size * 3e-7`` pixels then.
     """
-    dtype = torch.promote_types(torch.promote_types(x.dtype, offset.dtype), torch.float32)
+    dtype = position_dtype(x, offset)
     maps, moves = _by_group(x.to(dtype), offset.to(dtype), window)
     batch, channels, *size = sizes(x)
-    samples = _sample(maps, _grid(moves, window, size, dtype))
+    starts = cell_positions(window, sizes(offset)[2:], moves)
+    samples = _sample(maps, _grid(moves, starts, size, dtype))
     return samples.reshape(batch, channels, window.cells, *sizes(offset)[2:]).to(x.dtype)
 
 
-class _Pieces(NamedTuple):
+@dataclass(frozen=True)
+class _Pieces:
     """A few maps at a time, sampled in float64 while they are in the cache.
 
-    The CPU samples them in a third of the time that it takes for all at once in float32, the
-    positions are exact, and nothing of the size of the whole is needed beside the result.
+    The CPU needs less time so than for all at once in float32, positions are as exact as the
+    offsets are, and nothing of the size of the whole is made beside the result.
     """
 
     maps: Tensor
@@ -161,14 +172,16 @@ class _Pieces(NamedTuple):
         """Of positions and means."""
         return torch.float32 if self.maps.device.type == 'mps' else torch.float64
 
-    def __iter__(self) -> Iterator[tuple[slice, Tensor, list[slice]]]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[tuple[slice, Tensor, list[slice]]]:
         """Slice of the maps, their grid, and slices of their channels."""
         count, channels, height, width = self.maps.shape
+        fine = position_dtype(self.maps, self.moves)
+        starts = cell_positions(self.window, self.moves.shape[3:], self.moves[:0].to(fine))
         places = self.moves.shape[1] * self.moves.shape[3:].numel()
         budget = CPU_PIECE if self.maps.device.type == 'cpu' else DEVICE_PIECE
         many = max(1, budget // max(places, height * width, 1))
         for maps in _slices(count, many):
-            grid = _grid(self.moves[maps], self.window, (height, width), self.dtype)
+            grid = _grid(self.moves[maps].to(fine), starts, (height, width), self.dtype)
             yield maps, grid, _slices(channels, max(1, many // (maps.stop - maps.start)))
 
 
@@ -196,6 +209,7 @@ class _BilinearSample(torch.autograd.Function):
         ctx.save_for_backward(x, offset)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, offset = ctx.saved_tensors
         pieces = _Pieces(*_by_group(x, offset, ctx.window), ctx.window)
@@ -205,7 +219,7 @@ class _BilinearSample(torch.autograd.Function):
         grad_maps = torch.empty_like(pieces.maps) if wanted[0] else None
         grad_moves = torch.empty_like(pieces.moves) if wanted[1] else None
         for maps, grid, channels in pieces:
-            slope = torch.zeros_like(grid)
+            slope: Tensor | None = None
             for some in channels:
                 piece = pieces.maps[maps, some].to(pieces.dtype)
                 of_maps, of_grid = torch.ops.aten.grid_sampler_2d_backward(
@@ -214,8 +228,8 @@ class _BilinearSample(torch.autograd.Function):
                 if grad_maps is not None:
                     grad_maps[maps, some] = of_maps.to(x.dtype)
                 if grad_moves is not None:
-                    slope += of_grid
-            if grad_moves is not None:
+                    slope = of_grid if slope is None else slope.add_(of_grid)
+            if grad_moves is not None and slope is not None:
                 moves = grad_moves[maps]
                 for axis in range(2):
                     plane = slope[..., 1 - axis].reshape(moves[:, :, axis].shape)

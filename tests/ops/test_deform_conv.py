@@ -1,4 +1,4 @@
-import importlib
+import subprocess
 import sys
 
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from mmdense.ops import DeformConv2d, deform_conv2d
+from mmdense.ops import DeformConv2d, deform_conv2d, sampling
 from mmdense.ops.backends import missing
 from mmdense.utils import ShapeError
 
@@ -127,16 +127,17 @@ def test_a_kernel_larger_than_the_map(backend, device):
 @pytest.mark.parametrize(('backend', 'device'), WHERE)
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=['bfloat16', 'float16'])
 def test_positions_stay_exact_in_half_precision(backend, device, dtype):
-    # The map is its own column number: half precision cannot say 500.25, the offsets do.
+    # Half precision cannot say column 500.25; positions have to be put together in float32.
     x = (torch.arange(600.0) % 2).expand(1, 1, 2, 600).to(device, dtype)
     offset = torch.zeros(1, 2, 2, 600, device=device)
     offset[:, 1] = 0.25
     weight = torch.ones(1, 1, 1, 1, device=device, dtype=dtype)
-    found = deform_conv2d(x, offset, weight, backend=backend)
-    assert found.dtype == dtype
-    inside = found[0, 0, :, :-1].float().cpu()
-    expected = torch.where(torch.arange(599) % 2 == 0, 0.25, 0.75)
-    torch.testing.assert_close(inside, expected.expand(2, -1), atol=1e-3, rtol=0)
+    expected = torch.where(torch.arange(599) % 2 == 0, 0.25, 0.75).expand(2, -1)
+    for moves in (offset, offset.to(dtype)):  # 0.25 itself is exact in any
+        found = deform_conv2d(x, moves, weight, backend=backend)
+        assert found.dtype == dtype
+        inside = found[0, 0, :, :-1].float().cpu()
+        torch.testing.assert_close(inside, expected, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(('backend', 'device'), WHERE)
@@ -205,6 +206,14 @@ def test_slope_on_whole_pixels_is_the_one_to_the_right(size, data):
     torch.testing.assert_close(offset.grad[0, 1, 0], expected, rtol=2e-3, atol=1e-3)
 
 
+def test_second_derivatives_are_refused():
+    tensors, numbers = operands(offset_groups=4)
+    out = deform_conv2d(**tensors, **numbers, backend='torch')
+    (slope,) = torch.autograd.grad(out.sum(), tensors['offset'], create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        slope.sum().backward()
+
+
 def test_gradients_only_where_they_are_asked_for():
     tensors, numbers = operands(offset_groups=4)
     every = outcome(deform_conv2d, tensors, **numbers, backend='torch')
@@ -229,6 +238,17 @@ def test_the_backward_pass_keeps_only_map_and_offsets():
     samples = x.numel() * 4
     inputs = sum(t.numel() * 4 for t in (x, offset, weight))
     assert sum(bytes_kept.values()) <= inputs + samples
+
+
+@pytest.mark.parametrize('places', [1, 7, 50, 10**6])
+def test_pieces_of_any_size_give_the_same(places, monkeypatch):
+    monkeypatch.setattr(sampling, 'CPU_PIECE', places)
+    for offset_groups in (1, 4):
+        tensors, numbers = operands(
+            offset_groups=offset_groups, kernel=(3, 1), padding=(1, 0), groups=2, modulated=True
+        )
+        expected = outcome(by_loops, tensors, **numbers)
+        assert_equal(outcome(deform_conv2d, tensors, **numbers), expected, 1e-10)
 
 
 @pytest.mark.parametrize('layout', [torch.channels_last, torch.contiguous_format], ids=str)
@@ -356,5 +376,4 @@ def test_importing_the_room_imports_no_compiled_operator():
         'import sys, mmdense.ops; '
         "sys.exit(any(name in sys.modules for name in ('mmcv.ops', 'torchvision', 'mmcv._ext')))"
     )
-    subprocess = importlib.import_module('subprocess')
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

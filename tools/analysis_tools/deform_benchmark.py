@@ -7,13 +7,14 @@ The case of DeMT at 425 x 560, a displacement per channel and a 1x1 kernel, one 
     python tools/analysis_tools/deform_benchmark.py --device cuda --batch 8
 
 ``torch`` is the form of the library; ``per group`` samples every offset group and kernel cell
-by a grid of its own; ``gather`` reads the four neighbours by index; compiled operators are
-listed where they load. Processor milliseconds on the CPU, wall milliseconds elsewhere: the least
-of the repeats. Memory is the rise of the peak over one step, on the CPU of a process of its own.
+by a grid of its own, then contracts once; ``summed`` convolves every offset group and sums;
+``gather`` reads the four neighbours by index; compiled operators are listed where they load.
+
+Milliseconds, of the processor on the CPU and of the clock elsewhere: the least of the repeats.
+Memory is the rise of the peak over one step, on the CPU of a process of its own.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from terminaltables import AsciiTable
 from torch import Tensor
 from torch.nn import functional as F
 
+from mmdense.apis.benchmark import memory_status
 from mmdense.engine.launch import guard
 from mmdense.ops import deform_conv2d
 from mmdense.ops.backends import missing
@@ -48,6 +50,21 @@ def per_group(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
             cells.append(F.grid_sample(plane, torch.stack((z, y), -1), align_corners=True))
         samples.append(torch.stack(cells, 2))
     return _contract(torch.cat(samples, 1), weight)
+
+
+def group_by_group(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
+    """The whole convolution for one offset group after the other, summed up.
+
+    What remains where an operator serves a single offset group.
+    """
+    cells = weight.shape[2] ** 2
+    groups = offset.shape[1] // (2 * cells)
+    parts = (t.chunk(groups, 1) for t in (x, offset, weight))
+    out = None
+    for plane, moves, some in zip(*parts, strict=True):
+        part = per_group(plane, moves, some)
+        out = part if out is None else out + part
+    return out
 
 
 def gather(x: Tensor, offset: Tensor, weight: Tensor) -> Tensor:
@@ -81,7 +98,12 @@ def _window(kernel: int) -> Window:
 
 def forms(device: str) -> dict[str, Form]:
     """What can run here."""
-    found: dict[str, Form] = {'torch': _backend('torch'), 'per group': per_group, 'gather': gather}
+    found: dict[str, Form] = {
+        'torch': _backend('torch'),
+        'per group': per_group,
+        'summed': group_by_group,
+        'gather': gather,
+    }
     for name in ('mmcv', 'torchvision'):
         why = missing(name, torch.device(device).type)
         if why is None:
@@ -171,9 +193,10 @@ def own_peak(args: argparse.Namespace) -> None:
     small.size, small.batch = (4, 4), 1
     _pass(form, operands(small), args.train)  # libraries and thread pools
     inputs = operands(args)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory_status('VmRSS')
     _pass(form, inputs, args.train)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    after = memory_status('VmHWM')
+    print('nan' if before is None or after is None else (after - before) / MIB)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -191,7 +214,9 @@ def run(args: argparse.Namespace) -> None:
             forward = least(lambda form=form: form(*inputs), args.device, args.repeats)
         both = least(lambda form=form: step(form, inputs), args.device, args.repeats)
         times[name] = (forward, both)
-        memory = [f'{peak(name, args, train):.0f}' for train in (False, True)]
+        memory = ['-', '-']
+        if not args.no_memory:
+            memory = [f'{peak(name, args, train):.0f}' for train in (False, True)]
         ratios = [f'{mine / base:.2f}' for mine, base in zip(times[name], times['torch'])]
         rows.append(
             [
@@ -219,11 +244,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--size', type=int, nargs=2, default=(107, 140), metavar=('H', 'W'))
     parser.add_argument('--batch', type=int, default=1, metavar='B')
     parser.add_argument('--channels', type=int, default=256, metavar='C')
-    parser.add_argument('--kernel', type=int, default=1, metavar='K', help='odd; 1 is K x K = 1')
+    parser.add_argument('--kernel', type=int, default=1, metavar='K', help='K x K cells, K odd')
     parser.add_argument('--offset-groups', type=int, metavar='G', help='default: one per channel')
-    parser.add_argument('--offset', type=float, default=3.0, help='mean size, pixels')
+    parser.add_argument('--offset', type=float, default=3.0, help='standard deviation, pixels')
     parser.add_argument('--repeats', type=int, default=3, metavar='N')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument('--no-memory', action='store_true', help='time only')
     parser.add_argument('--peak-of', metavar='FORM', help='print only the peak memory of a form')
     parser.add_argument('--train', action='store_true', help='that of the backward pass, too')
     parser.add_argument('--debug', action='store_true', help='show tracebacks')
