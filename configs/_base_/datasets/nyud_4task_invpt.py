@@ -1,32 +1,12 @@
 # NYUD-v2, four tasks, in frames of 448x576: transforms and scores of InvPT.
-_base_ = ['../pipelines/invpt.py', '../tasks/nyud_4task.py']
-
-dataset_type = 'NYUDv2Dataset'
-data_root = 'data/nyud'
+_base_ = ['./nyud.py', '../pipelines/invpt.py', '../tasks/nyud_4task.py']
 
 train_dataloader = dict(
     batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        tasks=_base_.tasks,
-        data_root=data_root,
-        ann_file='gt_sets/train.txt',
-        pipeline=_base_.nyud_train_pipeline))
+    dataset=dict(tasks=_base_.tasks, pipeline=_base_.nyud_train_pipeline))
 val_dataloader = dict(
     batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        tasks=_base_.tasks,
-        data_root=data_root,
-        ann_file='gt_sets/val.txt',
-        test_mode=True,
-        pipeline=_base_.nyud_test_pipeline))
+    dataset=dict(tasks=_base_.tasks, pipeline=_base_.nyud_test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(
     type='MultiTaskEvaluator',

@@ -1,32 +1,8 @@
 # PASCAL-Context, five tasks, in frames of 512x512: transforms and scores of InvPT.
-_base_ = ['../pipelines/invpt.py', '../tasks/pascal_5task.py']
+_base_ = ['./pascal.py', '../pipelines/invpt.py', '../tasks/pascal_5task.py']
 
-dataset_type = 'PASCALContextDataset'
-data_root = 'data/pascal_context'
-
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        tasks=_base_.tasks,
-        data_root=data_root,
-        ann_file='ImageSets/Context/train.txt',
-        pipeline=_base_.pascal_train_pipeline))
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        tasks=_base_.tasks,
-        data_root=data_root,
-        ann_file='ImageSets/Context/val.txt',
-        test_mode=True,
-        pipeline=_base_.pascal_test_pipeline))
+train_dataloader = dict(dataset=dict(tasks=_base_.tasks, pipeline=_base_.pascal_train_pipeline))
+val_dataloader = dict(dataset=dict(tasks=_base_.tasks, pipeline=_base_.pascal_test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(
     type='MultiTaskEvaluator',
