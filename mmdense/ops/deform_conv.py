@@ -40,12 +40,12 @@ def deform_conv2d(
     ``'torch'`` runs on any device, compiles and exports. All agree forward and backward. Left
     to itself a CUDA tensor takes the first that is there, in that order, and any other the
     torch form, which is faster than mmcv's operator on the CPU. Inside ``torch.compile`` and
-    ``torch.export`` the torch form is the automatic choice.
+    ``torch.export`` only the argument can name another than the torch form.
 
-    Precision: positions are computed in at least float32 whatever ``x`` is. So keep the
-    offsets in float32 under autocast: bfloat16 resolves 1 pixel beyond 256. The compiled
-    operators compute in float32 for half precision maps; the torch form samples in float32
-    and contracts in the dtype of the map, or of autocast.
+    Precision: positions are computed in at least float32 whatever ``x`` is. Keep the offsets
+    themselves in float32 under autocast: bfloat16 has 8 bits for them. The compiled operators
+    compute in float32 for half precision maps; the torch form samples in float64 (in float32
+    inside a graph) and contracts in the dtype of the map, or of autocast.
 
     Args:
         x (Tensor): Map.
