@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.error import URLError
 
+import torch
 from mmengine.logging import print_log
 from mmengine.model import update_init_info
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -115,6 +117,7 @@ def read_state_dict(checkpoint: str, asked_by: str, map_location: str = 'cpu') -
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ConnectionError: If it cannot be downloaded.
         ValueError: If the file holds no weights.
     """
     try:
@@ -123,6 +126,13 @@ def read_state_dict(checkpoint: str, asked_by: str, map_location: str = 'cpu') -
         raise FileNotFoundError(
             f"{asked_by}: the file '{checkpoint}' of `init_cfg.checkpoint` does not exist. "
             'Correct the path, or remove `init_cfg` to train from scratch.'
+        ) from error
+    except URLError as error:
+        raise ConnectionError(
+            f"{asked_by}: '{checkpoint}' of `init_cfg.checkpoint` cannot be downloaded "
+            f'({error.reason}). Fetch it where there is a network, and put it into '
+            f'{torch.hub.get_dir()}/checkpoints or name the file in `init_cfg.checkpoint`; without '
+            '`init_cfg` training starts from scratch.'
         ) from error
     for key in ('state_dict', 'model'):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -175,6 +185,7 @@ def load_pretrained(
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ConnectionError: If it cannot be downloaded.
         ValueError: If the file holds no weights, none below ``prefix``, or too few.
     """
     name = type(module).__name__

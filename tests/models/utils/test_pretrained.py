@@ -1,3 +1,5 @@
+from urllib.error import URLError
+
 import pytest
 import torch
 from mmengine.model import BaseModule
@@ -78,6 +80,17 @@ def test_missing_file_names_path_and_key(tmp_path):
     path = str(tmp_path / 'nowhere.pth')
     with pytest.raises(FileNotFoundError, match=r'nowhere\.pth.*`init_cfg\.checkpoint`'):
         load_pretrained(net(), path)
+
+
+def test_failed_download_names_address_and_folder(monkeypatch):
+    def offline(*args, **kwargs):
+        raise URLError('Name or service not known')
+
+    monkeypatch.setattr(pretrained.CheckpointLoader, 'load_checkpoint', offline)
+    with pytest.raises(
+        ConnectionError, match=r'https://x/y\.pth.*Name or service not known.*checkpoints or name'
+    ):
+        load_pretrained(net(), 'https://x/y.pth')
 
 
 def test_wrong_prefix_lists_what_is_there(tmp_path):

@@ -1,0 +1,4 @@
+# The baseline, the deformable mixers and task interaction.
+_base_ = ['./demt_r18-thin_1xb8-600_rooms-96x128.py']
+
+model = dict(neck=dict(query=False))

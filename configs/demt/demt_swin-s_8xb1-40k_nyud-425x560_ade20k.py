@@ -1,0 +1,3 @@
+_base_ = ['./demt_swin-s_8xb1-40k_nyud-425x560.py']
+
+model = dict(backbone=dict(init_cfg=dict(_delete_=True, **_base_.ade20k)))

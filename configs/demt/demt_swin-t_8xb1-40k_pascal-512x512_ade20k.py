@@ -1,0 +1,3 @@
+_base_ = ['./demt_swin-t_8xb1-40k_pascal-512x512.py']
+
+model = dict(backbone=dict(init_cfg=dict(_delete_=True, **_base_.ade20k)))

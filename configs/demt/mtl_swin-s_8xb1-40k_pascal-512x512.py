@@ -1,0 +1,4 @@
+# The multi-task baseline: fused levels, width reduction, and the heads of DeMT.
+_base_ = ['./demt_swin-s_8xb1-40k_pascal-512x512.py']
+
+model = dict(neck=dict(mixer=False, interaction=False, query=False))
