@@ -1,3 +1,5 @@
+import doctest
+import importlib
 import subprocess
 import sys
 
@@ -377,3 +379,9 @@ def test_importing_the_room_imports_no_compiled_operator():
         "sys.exit(any(name in sys.modules for name in ('mmcv.ops', 'torchvision', 'mmcv._ext')))"
     )
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+
+
+def test_the_example_runs():
+    module = importlib.import_module('mmdense.ops.deform_conv')
+    results = doctest.testmod(module)
+    assert results.attempted and not results.failed
