@@ -50,6 +50,8 @@ def test_config_builds(path):
             TRANSFORMS.build(transform)
     for key in ('val_evaluator', 'test_evaluator'):
         assert EVALUATORS.build(cfg[key]).metrics
+        # A child config can replace the metrics of one task; None could not be merged with.
+        assert cfg[key].metrics is not None
     assert VISUALIZERS.get(cfg.visualizer.type)
     assert all(TASKS.get(task.type) for task in cfg.tasks.values())
 

@@ -38,7 +38,8 @@ class MultiTaskEvaluator(Evaluator):
         metrics (Mapping | Sequence | None): Task name to a list of metric configs that
             replace those of the profile or the task; or a plain list of metrics, mmengine's
             own form, that is used besides them. (The key must be there for mmengine to
-            build this class: ``metrics=None`` is the common case.)
+            build this class: ``metrics=dict()`` is the common case. Configs that inherit
+            ``None`` could not add a metric.)
         profile (str | None): Evaluation profile, see :mod:`.profiles`: the metrics and
             headlines of a line of published work. None with ``data``: the usual one of
             that data set. None without: every task brings its own metrics.

@@ -3,7 +3,7 @@ _base_ = ['./rooms.py', '../tasks/rooms_saliency.py']
 train_dataloader = dict(dataset=dict(tasks=_base_.tasks))
 val_dataloader = dict(dataset=dict(tasks=_base_.tasks))
 test_dataloader = dict(dataset=dict(tasks=_base_.tasks))
-val_evaluator = dict(type='MultiTaskEvaluator', tasks=_base_.tasks, metrics=None)
+val_evaluator = dict(type='MultiTaskEvaluator', tasks=_base_.tasks, metrics=dict())
 test_evaluator = val_evaluator
 visualizer = dict(
     type='DenseLocalVisualizer',
