@@ -100,6 +100,19 @@ def benchmark(cfg: Config, settings: Settings) -> list[Row]:
     return rows + [measure_loader(cfg, settings, count) for count in settings.workers]
 
 
+def measure_step(cfg: Config, settings: Settings) -> Row:
+    """Time and peak memory of the whole step alone, in training or, by ``settings``, inference."""
+    model = build_model(cfg, settings.device).train(settings.train)
+    inputs = torch.randn(settings.batch_size, 3, *settings.shape, device=settings.device)
+    if settings.train:
+        seconds = _median_time(training_step(cfg, model, inputs, settings), settings)
+    else:
+        with torch.no_grad(), _autocast(settings):
+            seconds = _median_time(lambda: model(inputs, mode='tensor'), settings)
+    what = 'training' if settings.train else 'inference'
+    return _row(what, 'step', seconds, settings, _peak(cfg, settings, settings.train))
+
+
 def _inference(cfg: Config, model: Any, inputs: Tensor, settings: Settings) -> list[Row]:
     with torch.no_grad(), _autocast(settings):
         seconds = _median_time(lambda: model(inputs, mode='tensor'), settings)
