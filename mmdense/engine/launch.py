@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ from .distributed import init_distributed, leave_distributed
 
 # bf16 has the range of fp32, so gradients need no scaling; fp16 does.
 _LOSS_SCALE: dict[str, float | str] = {'bfloat16': 1.0, 'float16': 'dynamic'}
+# How long a process waits for process 0 to speak before it ends with an error.
+_GRACE_SECONDS = 10.0
 
 
 class BuildError(RuntimeError):
@@ -318,6 +321,10 @@ def _tell(message: str) -> None:
     if rank:  # rank 0 says it in full
         message = f'[process {rank}] {message.splitlines()[0][:200]}'
         sys.stderr.write(f'error: {message}\n')
+        sys.stderr.flush()
+        # A launcher ends all processes with the first that fails. Process 0 may be about to
+        # say the same in full; if it does, the launcher ends this wait.
+        time.sleep(_GRACE_SECONDS)
         return
     hint = '(The traceback: add --debug, or set MMDENSE_DEBUG=1.)'
     sys.stderr.write(f'\nerror: {message}\n{hint}\n')

@@ -144,6 +144,7 @@ def test_guard_exit_codes(monkeypatch, capsys):
 
 def test_guard_keeps_other_processes_short(monkeypatch, capsys):
     monkeypatch.setenv('RANK', '3')
+    monkeypatch.setattr(launch.time, 'sleep', lambda _: None)
     monkeypatch.delenv('MMDENSE_DEBUG', raising=False)
 
     def fail():
@@ -216,3 +217,18 @@ def test_numbers_are_plain_json(tmp_path):
     run = found.pop('run')
     assert found == dict(config='c.py', iteration=7, metrics=dict(a=None, b=0.5))
     assert run['parameters'] == 3 and run['seed'] == 3
+
+
+def test_other_processes_leave_process_0_time_to_say_what_is_wrong(monkeypatch, capsys):
+    waited = []
+    monkeypatch.setattr(launch.time, 'sleep', waited.append)
+
+    def fail():
+        raise ConfigError('first line\nsecond line')
+
+    for rank, text in (('0', 'second line'), ('1', '[process 1] first line')):
+        monkeypatch.setenv('RANK', rank)
+        assert guard(fail) == 2
+        assert text in capsys.readouterr().err
+        assert len(waited) == int(rank)
+    assert waited[0] >= 5
