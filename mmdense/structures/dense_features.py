@@ -27,6 +27,8 @@ class DenseFeatures:
         image_size (tuple[int, int] | None): Height and width of the network input.
             Decides ``align_corners`` once per forward pass (odd width: DeepLab's
             n*32+1 convention).
+        supervised (bool): Whether somebody reads ``intermediate``. False while predicting:
+            parts leave out layers that only make supervised logits.
     """
 
     shared: tuple[Tensor, ...] = ()
@@ -35,6 +37,7 @@ class DenseFeatures:
     losses: dict[str, Tensor] = field(default_factory=dict)
     backbone: tuple[Tensor, ...] = ()
     image_size: tuple[int, int] | None = None
+    supervised: bool = True
 
     @property
     def align_corners(self) -> bool:

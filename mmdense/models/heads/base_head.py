@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
@@ -51,10 +52,15 @@ class BaseDenseHead(BaseModule):
         dropout_ratio (float): Channel dropout before the last layer, where a head has one.
         intermediate_weight (float): Factor on the losses of ``feats.intermediate``, the
             predictions that a neck wants supervised.
+        intermediate_reduction (str | None): ``'mean'`` (CTAL) or ``'sum'`` (MTI-Net): the losses of
+            the intermediate predictions become one, ``loss_init``, their mean or sum, beside
+            ``loss_final``, the sum of the losses of the final prediction. None: every loss of
+            every prediction keeps its name; together they count as ``'sum'``.
         init_cfg (dict | None): Initialisation config of mmengine.
 
     Raises:
-        ValueError: If ``in_channels`` and ``in_index`` differ in number.
+        ValueError: If ``in_channels`` and ``in_index`` differ in number, or
+            ``intermediate_reduction`` is unknown.
     """
 
     def __init__(
@@ -66,10 +72,17 @@ class BaseDenseHead(BaseModule):
         align_corners: bool | None = None,
         dropout_ratio: float = 0.0,
         intermediate_weight: float = 1.0,
+        intermediate_reduction: str | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         self.task = task
+        if intermediate_reduction not in (None, 'mean', 'sum'):
+            raise ValueError(
+                f'{self.config_key}.intermediate_reduction is {intermediate_reduction!r}; choose '
+                "'mean', 'sum' or None."
+            )
+        self.intermediate_reduction = intermediate_reduction
         self.in_channels = (in_channels,) if isinstance(in_channels, int) else tuple(in_channels)
         self.in_index = self._indices(in_index)
         self.align_corners = align_corners
@@ -98,12 +111,13 @@ class BaseDenseHead(BaseModule):
 
         Returns:
             dict[str, Tensor]: ``loss_<name>`` of the prediction, ``aux{i}.loss_<name>`` of
-            the i-th intermediate prediction.
+            the i-th intermediate prediction; with ``intermediate_reduction`` ``loss_final`` and, if
+            there are intermediate predictions, ``loss_init``.
         """
         pred = self._enlarge(self.forward(feats), feats, target)
-        named = self.named_losses(pred, target, valid_mask)
-        named.update(self.intermediate_losses(feats, target, valid_mask))
-        return named
+        final = self.named_losses(pred, target, valid_mask)
+        auxiliary = self.intermediate_losses(feats, target, valid_mask)
+        return self.reduce_intermediate({**final, **auxiliary})
 
     def predict(self, feats: DenseFeatures, size: tuple[int, int]) -> Tensor:
         """Prediction ``(B, num_channels, *size)`` in the domain of the losses."""
@@ -149,6 +163,20 @@ class BaseDenseHead(BaseModule):
                 pred, target, valid_mask, f'aux{index}.', self.intermediate_weight
             )
         return named
+
+    def reduce_intermediate(self, named: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Losses as they are, or two of them (see ``intermediate_reduction``)."""
+        if self.intermediate_reduction is None:
+            return named
+        final = [value for name, value in named.items() if not name.startswith('aux')]
+        auxiliary = {name: value for name, value in named.items() if name.startswith('aux')}
+        reduced = dict(loss_final=torch.stack(final).sum())
+        if auxiliary:
+            total = torch.stack(list(auxiliary.values())).sum()
+            predictions = len({name.partition('.')[0] for name in auxiliary})
+            mean = self.intermediate_reduction == 'mean'
+            reduced['loss_init'] = total / predictions if mean else total
+        return reduced
 
     def corners(self, feats: DenseFeatures) -> bool:
         """``align_corners`` of this forward pass."""

@@ -148,7 +148,7 @@ class ClusterHead(BaseDenseHead):
             pred = self._map(prediction, _size(coarse), feats)
             named |= self.named_losses(pred, coarse, coarse_mask, f'aux{index}.')
         named |= self.intermediate_losses(feats, target, valid_mask, first=len(auxiliary))
-        return named
+        return self.reduce_intermediate(named)
 
     def predict(self, feats: DenseFeatures, size: tuple[int, int]) -> Tensor:
         return self._map(self.decode_clusters(feats)[-1], size, feats)

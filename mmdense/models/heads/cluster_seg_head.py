@@ -108,9 +108,8 @@ class ClusterSegHead(ClusterHead):
         if self.auxiliary_semantic is not None:
             semantic = self.auxiliary_semantic(feats.backbone, align_corners=self.corners(feats))
         named = self.seg_loss(predictions, target, valid_mask, semantic, self.corners(feats))
-        return named | self.intermediate_losses(
-            feats, target, valid_mask, first=len(predictions) - 1
-        )
+        named |= self.intermediate_losses(feats, target, valid_mask, first=len(predictions) - 1)
+        return self.reduce_intermediate(named)
 
     def predict(self, feats: DenseFeatures, size: tuple[int, int]) -> Tensor:
         return self._logits(self.decode_clusters(feats)[-1], size, self.corners(feats))

@@ -31,7 +31,8 @@ class DensePredictor(BaseModel):
         tasks (Mapping): Task name to config; the one list that data set, model,
             evaluator and visualiser share.
         backbone (dict): Config of the backbone, a module from ``(B, 3, H, W)`` to a
-            tuple of maps, fine to coarse.
+            tuple of maps, fine to coarse, or to ``DenseFeatures`` where it has maps per task.
+            One whose ``takes_tasks`` is True is built with the task keys, as necks are.
         heads (Mapping): Task name to the config of its head.
         neck (dict | Sequence[dict] | None): Necks in order. A neck whose
             ``takes_features`` is True maps ``DenseFeatures`` to ``DenseFeatures``; any
@@ -88,18 +89,19 @@ class DensePredictor(BaseModel):
                 f"model.test_cfg['resized'] is {self.test_cfg['resized']!r}; choose "
                 "'activations' or 'maps'."
             )
-        self.backbone = MODELS.build(backbone)
+        self.backbone = self._build_part(backbone)
         necks = [neck] if isinstance(neck, Mapping) else (neck or [])
-        self.neck = nn.ModuleList(self._build_neck(cfg) for cfg in necks)
+        self.neck = nn.ModuleList(self._build_part(cfg) for cfg in necks)
         self.heads = self._build_heads(heads)
         self.balancer = BALANCERS.build(balancer or dict(type='FixedWeights'))
 
-    def _build_neck(self, cfg: Mapping[str, Any]) -> nn.Module:
+    def _build_part(self, cfg: Mapping[str, Any]) -> nn.Module:
+        """A backbone or neck, which may want the task keys."""
         kind = cfg.get('type')
         kind = MODELS.get(kind) if isinstance(kind, str) else kind
         injected = dict(tasks=list(self.tasks)) if getattr(kind, 'takes_tasks', False) else {}
-        neck: nn.Module = MODELS.build(cfg, default_args=injected)
-        return neck
+        part: nn.Module = MODELS.build(cfg, default_args=injected)
+        return part
 
     def _build_heads(self, heads: Mapping[str, dict[str, Any]]) -> nn.ModuleDict:
         by_name = {name: task for task in self.tasks.values() for name in (task.key, *task.aliases)}
@@ -124,10 +126,18 @@ class DensePredictor(BaseModel):
         """Heads with their task key; their methods are BaseDenseHead's."""
         yield from self.heads.items()
 
-    def extract_feat(self, inputs: Tensor) -> DenseFeatures:
-        """Features after the last neck."""
-        maps = tuple(self.backbone(inputs))
-        feats = DenseFeatures(shared=maps, backbone=maps, image_size=_size_of(inputs))
+    def extract_feat(self, inputs: Tensor, supervised: bool = True) -> DenseFeatures:
+        """Features after the last neck.
+
+        Args:
+            inputs (Tensor): ``(B, 3, H, W)``, normalised RGB.
+            supervised (bool): Whether ``intermediate`` of the result will be read.
+        """
+        out = self.backbone(inputs)
+        feats = out if isinstance(out, DenseFeatures) else DenseFeatures(shared=tuple(out))
+        feats = feats.replace(
+            backbone=feats.shared, image_size=_size_of(inputs), supervised=supervised
+        )
         for neck in self.neck:
             if getattr(neck, 'takes_features', False):
                 feats = neck(feats)
@@ -224,7 +234,7 @@ class DensePredictor(BaseModel):
 
     def predict_maps(self, inputs: Tensor) -> dict[str, Tensor]:
         """Task key to the prediction ``(B, D, H, W)`` at the input size, before decoding."""
-        feats = self.extract_feat(inputs)
+        feats = self.extract_feat(inputs, supervised=False)
         size = _size_of(inputs)
         return {key: head.predict(feats, size) for key, head in self._heads()}
 
@@ -265,7 +275,7 @@ class DensePredictor(BaseModel):
             dict: Task key to name to maps ``(B, K, h, w)`` in [0, 1] and what they stand
             for ``(B, K, D)``; heads without such maps are left out.
         """
-        feats = self.extract_feat(inputs)
+        feats = self.extract_feat(inputs, supervised=False)
         found: dict[str, dict[str, tuple[Tensor, Tensor]]] = {}
         for key, head in self._heads():
             if maps := head.explain(feats):

@@ -169,6 +169,28 @@ def test_intermediate_predictions_are_trained_too():
     assert torch.allclose(named['aux0.loss_masked_l1'], 0.5 * named['loss_masked_l1'])
 
 
+@pytest.mark.parametrize('reduction', ['mean', 'sum'])
+def test_losses_of_intermediate_predictions_become_one(reduction):
+    losses = [dict(type='MaskedL1Loss'), dict(type='MaskedL1Loss')]
+    plain = identity_head(losses=losses, intermediate_weight=0.5)
+    head = identity_head(losses=losses, intermediate_weight=0.5, intermediate_reduction=reduction)
+    feats = features(channels=(1, 1, 1, 1))
+    data = ground_truth(TASKS['depth'])
+    assert list(head.loss(feats, *data)) == ['loss_final']
+    feats.intermediate['depth'] = list(feats.shared)
+    named, every = head.loss(feats, *data), plain.loss(feats, *data)
+    final = every['loss_masked_l1'] + every['loss_masked_l1_1']
+    initial = sum(value for name, value in every.items() if name.startswith('aux'))
+    assert list(named) == ['loss_final', 'loss_init']
+    assert torch.allclose(named['loss_final'], final)
+    assert torch.allclose(named['loss_init'], initial / (4 if reduction == 'mean' else 1))
+
+
+def test_unknown_reduction_is_refused():
+    with pytest.raises(ValueError, match=r"heads\['depth'\].intermediate_reduction is 'max'"):
+        identity_head(intermediate_reduction='max')
+
+
 def test_logits_are_resized_before_they_are_activated():
     head = identity_head()
     feats = features(channels=(1, 1, 1, 1))

@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from mmdense.models.predictors import DensePredictor
 from mmdense.models.predictors.dense_predictor import _resize_map
 from mmdense.registry import BALANCERS, MODELS
-from mmdense.structures import DenseDataSample
+from mmdense.structures import DenseDataSample, DenseFeatures
 from mmdense.utils import ShapeError
 
 
@@ -47,7 +48,20 @@ class TermNeck(torch.nn.Module):
         return feats.replace(losses=term, intermediate={'depth': [logits]})
 
 
-for module in (TinyBackbone, TupleNeck, TermNeck):
+class TaskBackbone(nn.Module):
+    """A backbone with one map per task, and logits for deep supervision where wanted."""
+
+    takes_tasks = True
+
+    def __init__(self, tasks):
+        super().__init__()
+        self.convs = nn.ModuleDict({key: nn.Conv2d(3, 8, 4, 4) for key in tasks})
+
+    def forward(self, x):
+        return DenseFeatures(per_task={key: conv(x) for key, conv in self.convs.items()})
+
+
+for module in (TinyBackbone, TupleNeck, TermNeck, TaskBackbone):
     MODELS.register_module(module=module, force=True)
 
 TASKS = dict(
@@ -59,6 +73,7 @@ TASKS = dict(
     part=dict(type='Part'),
 )
 HEAD = dict(type='ConvHead', in_channels=[8, 16], in_index='all', channels=8)
+OWN = dict(type='ConvHead', in_channels=8, channels=8)
 
 
 def make_model(tasks=TASKS, **changes):
@@ -243,3 +258,22 @@ def test_a_neck_that_takes_tasks_gets_those_of_the_model_unless_it_names_them():
     assert make_model(neck=neck).neck[0].tasks == tuple(TASKS)
     named = dict(neck, tasks=['depth'])
     assert make_model(neck=[named]).neck[0].tasks == ('depth',)
+
+
+def test_a_backbone_may_give_every_task_its_own_map():
+    model = make_model(backbone=dict(type='TaskBackbone'), heads=dict.fromkeys(TASKS, OWN))
+    assert list(model.backbone.convs) == list(TASKS)
+    feats = model.extract_feat(torch.zeros(1, 3, 16, 24))
+    assert feats.image_size == (16, 24) and feats.supervised and not feats.backbone
+    assert set(model(torch.zeros(1, 3, 16, 24))) == set(TASKS)
+
+
+def test_supervised_logits_are_asked_for_in_training_only():
+    seen = []
+    model = make_model(backbone=dict(type='TaskBackbone'), heads=dict.fromkeys(TASKS, OWN))
+    model.neck.append(nn.Identity())
+    model.neck[-1].takes_features = True
+    model.neck[-1].register_forward_hook(lambda m, args, out: seen.append(out.supervised))
+    model(torch.zeros(1, 3, 16, 24), mode='predict')
+    losses_of(model)
+    assert seen == [False, True]
