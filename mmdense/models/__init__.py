@@ -1,6 +1,6 @@
 """Models: a folder per kind of part, a file per method."""
 
-from . import backbones, balancers, heads, losses, necks, predictors
+from . import backbones, balancers, heads, losses, necks, predictors, regularizers
 from .data_preprocessor import DenseDataPreprocessor
 
 __all__ = [
@@ -11,4 +11,5 @@ __all__ = [
     'losses',
     'necks',
     'predictors',
+    'regularizers',
 ]

@@ -91,6 +91,8 @@ _NESTED: dict[str, _Place] = {
     'auxiliary_head': _MODEL,
     'heads': _Place(('MODELS',), mapping=True),
     'regularizers': _Place(('MODELS',), mapping=True),
+    'regularizer': _MODEL,
+    'adapter': _MODEL,
     'balancer': _Place(('BALANCERS',)),
     'data_preprocessor': _Place(('MODELS',), default_type='?'),
     'dataset': _DATASET,

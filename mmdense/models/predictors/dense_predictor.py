@@ -12,6 +12,7 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from mmdense.models.regularizers import add_regularizers, drop_train_only
 from mmdense.registry import BALANCERS, MODELS
 from mmdense.structures import DenseDataSample, DenseFeatures
 from mmdense.structures.ground_truth import collate_gt
@@ -40,6 +41,10 @@ class DensePredictor(BaseModel):
             whose ``takes_tasks`` is True is built with the task keys as ``tasks``, unless
             its config names them.
         balancer (dict | None): Config of the loss balancer. None: ``FixedWeights``.
+        regularizers (Mapping | None): Name to config of a
+            :class:`~mmdense.models.regularizers.FeatureRegularizer`: losses on features of
+            this model, in training only. They are children ``train_only_<name>``; weights of
+            theirs in a checkpoint are passed over where they are not configured.
         data_preprocessor (dict | None): Config of the preprocessor. None:
             ``DenseDataPreprocessor`` with its defaults.
         test_cfg (dict | None): ``resize`` (bool): whether predictions are brought to
@@ -67,6 +72,7 @@ class DensePredictor(BaseModel):
         heads: Mapping[str, dict[str, Any]],
         neck: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
         balancer: dict[str, Any] | None = None,
+        regularizers: Mapping[str, dict[str, Any]] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -94,6 +100,12 @@ class DensePredictor(BaseModel):
         self.neck = nn.ModuleList(self._build_part(cfg) for cfg in necks)
         self.heads = self._build_heads(heads)
         self.balancer = BALANCERS.build(balancer or dict(type='FixedWeights'))
+        if regularizers:
+            add_regularizers(self, regularizers, self.tasks, _losses_of(heads, self.tasks))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        drop_train_only(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _build_part(self, cfg: Mapping[str, Any]) -> nn.Module:
         """A backbone or neck, which may want the task keys."""
@@ -281,6 +293,14 @@ class DensePredictor(BaseModel):
             if maps := head.explain(feats):
                 found[key] = maps
         return found
+
+
+def _losses_of(
+    heads: Mapping[str, dict[str, Any]], tasks: Mapping[str, BaseTask]
+) -> dict[str, Any]:
+    """Losses that heads are trained with where they are not the task's own."""
+    by_name = {name: key for key, task in tasks.items() for name in (key, *task.aliases)}
+    return {by_name[name]: cfg['losses'] for name, cfg in heads.items() if cfg.get('losses')}
 
 
 def _resize_bilinear(maps: Tensor, size: tuple[int, ...]) -> Tensor:

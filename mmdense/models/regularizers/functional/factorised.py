@@ -11,9 +11,10 @@ from mmdense.utils import ShapeError
 
 from .geometry import check_choice, check_planes
 from .integral import CLOSURES, RULES, composite, importance_depths
-from .naive import HeadWeights, RayDetails, close, depths_per_ray
-from .ray_integral import RayIntegral, RaySpec, integrate
-from .tables import RayTables, build_tables
+from .naive import HeadWeights, RayDetails, close
+from .ray_integral import RayIntegral, integrate
+from .ray_kernel import RaySpec
+from .tables import RayTables, Window, build_tables
 
 IMPORTANCE = ('per_task', 'shared')
 TABLE_DTYPES = ('fp32', 'fp16')
@@ -37,11 +38,9 @@ def render_factorised(
     floor: float = 0.01,
     chunk_mib: float | None = None,
     table_dtype: str = 'fp32',
-    details: bool = False,
-) -> (
-    dict[str, Tensor]
-    | tuple[dict[str, Tensor], dict[str, RayDetails]]
-):
+    window: tuple[int, int, int, int] | None = None,
+    details: bool | str = False,
+) -> dict[str, Tensor] | tuple[dict[str, Tensor], dict[str, RayDetails]]:
     """The function of :func:`render_naive` by exact identities.
 
     Reading is linear, so the first layers are applied to cells and not to samples; rays are
@@ -59,14 +58,22 @@ def render_factorised(
             :func:`importance_depths`. None: as many as ``u`` has, or no second pass.
         u (Mapping | Tensor | None): Numbers in [0, 1] to draw them with, task name to
             ``(B, R, S_f)``, or one tensor for all. None: ``(i + 0.5) / S_f``.
-        rule, closure, padding, layout, aggregation, density: As in :func:`render_naive`.
+        rule (str): As in :func:`render_naive`.
+        closure (str): As in :func:`render_naive`.
+        padding (str): As in :func:`render_naive`.
+        layout (str): As in :func:`render_naive`.
+        aggregation (str): As in :func:`render_naive`.
+        density (HeadWeights | None): As in :func:`render_naive`.
         importance (str): ``'per_task'``: each task draws from its own weights.
             ``'shared'``: one set from the mean of them.
         floor (float): See :func:`importance_depths`.
         chunk_mib (float | None): Working memory of a chunk in MiB. None: by the device.
         table_dtype (str): ``'fp16'`` keeps tables in half precision, an error of 2e-4 to
             4e-4 of the maximum; arithmetic stays in that of ``planes``.
-        details (bool): Whether to return depths, weights, opacity and expected depth too.
+        window (tuple | None): Top, left, height and width of the part of the grid to render;
+            R are its rays. None: all of it.
+        details (bool | str): Whether to return depths, weights, opacity and expected depth
+            too. ``'rays'``: the last two only, which costs nothing.
 
     Returns:
         dict[str, Tensor]: Task name to ``(B, R, C_t)``; with ``details`` also task name to
@@ -81,17 +88,19 @@ def render_factorised(
     check_choice('importance', importance, IMPORTANCE)
     check_choice('table_dtype', table_dtype, TABLE_DTYPES)
     scale = 1 / len(names) if aggregation == 'mean' else 1.0
-    tables = _tables(planes, heads, density, names, size, padding, scale)
-    rays = _Rays(heads, density, tables, planes.shape[0], size)
+    part = Window.of(size, window)
+    tables = _tables(planes, heads, density, names, part, padding, scale)
+    rays = _Rays(heads, density, tables, planes.shape[0], part.shape)
+    full = details is True or details == 'full'
     spec = RaySpec(
         rule=rule, padding=padding, lines=tuple(tables.lines), shared=density is not None,
-        draw=False, floor=floor, keep_sigma=details, chunk_mib=chunk_mib,
+        draw=False, floor=floor, keep_sigma=full, chunk_mib=chunk_mib,
         half_tables=table_dtype == 'fp16',
     )  # fmt: skip
     coarse_z = coarse_z.to(planes.dtype)
     draws = rays.draws(fine, u, planes)
     found = rays.integrate(spec, coarse_z, draws, importance)
-    return rays.finish(found, closure, rule, details)
+    return rays.finish(found, closure, rule, bool(details), full)
 
 
 def _tables(
@@ -99,7 +108,7 @@ def _tables(
     heads: Mapping[str, HeadWeights],
     density: HeadWeights | None,
     names: tuple[str, ...],
-    size: tuple[int, int],
+    window: Window,
     padding: str,
     scale: float,
 ) -> RayTables:
@@ -110,7 +119,7 @@ def _tables(
         names,
         torch.stack([head['w1'] for head in layers]) * scale,
         torch.stack([head['b1'] for head in layers]),
-        size,
+        window,
         padding,
         depth_weight,
     )
@@ -221,7 +230,7 @@ class _Rays:
         return integrate(spec, coarse, fine, rays, columns, rows, table, self.w3, self.b3)
 
     def finish(
-        self, found: RayIntegral, closure: str, rule: str, details: bool
+        self, found: RayIntegral, closure: str, rule: str, details: bool, full: bool
     ) -> dict[str, Tensor] | tuple[dict[str, Tensor], dict[str, RayDetails]]:
         """Last layers, once per ray."""
         hidden = found.hidden.reshape(self.batch, len(self.heads), -1, found.hidden.shape[-1])
@@ -233,7 +242,8 @@ class _Rays:
             through = opacity[:, group]
             values = hidden[:, index] @ head['w2'].mT + through[..., None] * head['b2']
             outputs[name] = close(values, through, closure)
-            if details:
+            known[name] = RayDetails(None, None, None, through, depth[:, group])
+            if full:
                 z, sigma = (
                     t.reshape(self.batch, self.groups, -1, t.shape[-1])[:, group]
                     for t in (found.z, found.sigma)
@@ -243,6 +253,3 @@ class _Rays:
                     z, parts.weights, parts.sample_weights, through, depth[:, group]
                 )
         return (outputs, known) if details else outputs
-
-
-__all__ = ['depths_per_ray', 'render_factorised']

@@ -25,16 +25,16 @@ class RayDetails(NamedTuple):
     """What a render knows of its rays, row-major over the grid.
 
     Attributes:
-        z (Tensor): Depths ``(B, R, S)``, ascending.
-        weights (Tensor): ``(B, R, S - 1)`` or ``(B, R, S)`` (see :class:`Composite`).
-        sample_weights (Tensor): ``(B, R, S)``.
+        z (Tensor | None): Depths ``(B, R, S)``, ascending; None where not asked for.
+        weights (Tensor | None): ``(B, R, S - 1)`` or ``(B, R, S)`` (see :class:`Composite`).
+        sample_weights (Tensor | None): ``(B, R, S)``.
         opacity (Tensor): ``(B, R)``.
         depth (Tensor): Expected depth ``(B, R)``.
     """
 
-    z: Tensor
-    weights: Tensor
-    sample_weights: Tensor
+    z: Tensor | None
+    weights: Tensor | None
+    sample_weights: Tensor | None
     opacity: Tensor
     depth: Tensor
 
@@ -58,8 +58,7 @@ def depths_per_ray(z: Tensor, batch: int, rays: int) -> Tensor:
 
 def ray_points(size: tuple[int, int], z: Tensor) -> Tensor:
     """Points of straight rays, ``(B, R * S, 3)``, of depths ``(B, R, S)``."""
-    like = dict(dtype=z.dtype, device=z.device)
-    y, x = torch.meshgrid(*(pixel_centers(n, **like) for n in size), indexing='ij')
+    y, x = torch.meshgrid(*(pixel_centers(n, z.dtype, z.device) for n in size), indexing='ij')
     x, y = (c.reshape(1, -1, 1).expand_as(z) for c in (x, y))
     return torch.stack([x, y, z], dim=-1).flatten(1, 2)
 
@@ -105,7 +104,9 @@ def render_naive(
         z (Tensor): Depths ``(S,)``, ``(B, S)`` or ``(B, R, S)``, ascending.
         rule (str): See :func:`composite`.
         closure (str): ``'none'``: background 0. ``'normalize'``: divided by the opacity.
-        padding, layout, aggregation (str): See :func:`sample_triplane`.
+        padding (str): See :func:`sample_triplane`.
+        layout (str): See :func:`sample_triplane`.
+        aggregation (str): See :func:`sample_triplane`.
         density (HeadWeights | None): An MLP whose raw density all tasks share; None: each
             task has its own.
         details (bool): Whether to return weights, opacity and depth too.

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mmdense.utils import ShapeError
+
 from .geometry import (
     PLANE_AXES,
-    cell_positions,
     interpolation_corners,
     interpolation_matrix,
     pixel_centers,
@@ -84,12 +85,45 @@ class RayTables:
         return torch.cat([table.flatten(2, 3) for table in self.lines.values()], dim=2)
 
 
-def resampled(maps: Tensor, count: int, dim: int, padding: str) -> Tensor:
-    """Read an axis of ``maps`` at the centres of ``count`` equal cells of [-1, 1]."""
+@dataclass(frozen=True)
+class Window:
+    """A part of the grid of rays.
+
+    Attributes:
+        size (tuple[int, int]): Height and width of the whole grid.
+        rows (slice): Rows of the part.
+        columns (slice): Columns of the part.
+    """
+
+    size: tuple[int, int]
+    rows: slice
+    columns: slice
+
+    @classmethod
+    def of(cls, size: tuple[int, int], part: tuple[int, int, int, int] | None) -> Window:
+        """From ``(top, left, height, width)``, or the whole grid."""
+        top, left, height, width = (0, 0, *size) if part is None else part
+        if not (0 <= top < top + height <= size[0] and 0 <= left < left + width <= size[1]):
+            raise ShapeError(f'window {part} (top, left, height, width) leaves the grid {size}.')
+        return cls(size, slice(top, top + height), slice(left, left + width))
+
+    def along(self, axis: str) -> tuple[int, slice] | None:
+        """Cells of the grid along x or y and those of the part; None for z."""
+        return dict(x=(self.size[1], self.columns), y=(self.size[0], self.rows)).get(axis)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the part."""
+        rows, columns = self.rows, self.columns
+        return rows.stop - rows.start, columns.stop - columns.start
+
+
+def resampled(maps: Tensor, count: int, part: slice, dim: int, padding: str) -> Tensor:
+    """Read an axis of ``maps`` at the centres of ``part`` of ``count`` equal cells of [-1, 1]."""
     n = maps.shape[dim]
     if n == count:  # the centres are those of the cells
-        return maps
-    centres = pixel_centers(count, maps.dtype, maps.device)
+        return maps.narrow(dim, part.start, part.stop - part.start)
+    centres = pixel_centers(count, maps.dtype, maps.device)[part]
     matrix = interpolation_matrix(centres, n, padding)
     return torch.tensordot(maps, matrix, dims=([dim], [1])).movedim(-1, dim)
 
@@ -99,7 +133,7 @@ def build_tables(
     names: tuple[str, ...],
     weight: Tensor,
     bias: Tensor,
-    size: tuple[int, int],
+    window: Window,
     padding: str,
     depth_weight: Tensor | None = None,
 ) -> RayTables:
@@ -110,11 +144,10 @@ def build_tables(
         names (tuple[str, ...]): Of the planes.
         weight (Tensor): First layers, ``(G, K, C)``, the division of a mean included.
         bias (Tensor): ``(G, K)``.
-        size (tuple[int, int]): Grid (H, W).
+        window (Window): The rays.
         padding (str): ``'border'`` or ``'zeros'``.
         depth_weight (Tensor | None): Weights ``(G, K)`` of the depth itself.
     """
-    height, width = size
     rays = bias[:, None, None]
     lines: dict[Line, Tensor] = {}
     offset = 0
@@ -123,45 +156,51 @@ def build_tables(
         column, row = PLANE_AXES[name]
         plane = planes[:, index].permute(0, 3, 2, 1)
         if name == 'xy':
-            read = _project(plane, weight, (width, height), padding)
+            read = _project(plane, weight, (window.along('x'), window.along('y')), padding)
             rays = rays + read.transpose(2, 3)
             continue
-        wanted = tuple({'x': width, 'y': height, 'z': None}[axis] for axis in (column, row))
+        wanted = (window.along(column), window.along(row))
         table = _project(plane, weight, wanted, padding)
         if column == 'z':  # runs first, cells along z second
             table = table.transpose(2, 3)
         axis = row if column == 'z' else column
-        lines[Line(axis, *table.shape[2:4], offset)] = table
+        lines[Line(axis, table.shape[2], table.shape[3], offset)] = table
         offset += table.shape[2] * table.shape[3]
     if depth_weight is not None:
         ends = torch.stack([-depth_weight, depth_weight], dim=1)[None, :, None]
         lines[Line('', 1, 2, offset, linear=True)] = ends.expand(planes.shape[0], *ends.shape[1:])
-    rays = rays.expand(planes.shape[0], weight.shape[0], height, width, weight.shape[1])
+    rays = rays.expand(planes.shape[0], weight.shape[0], *window.shape, weight.shape[1])
     return RayTables(rays, lines)
 
 
 def _project(
-    plane: Tensor, weight: Tensor, wanted: tuple[int | None, int | None], padding: str
+    plane: Tensor,
+    weight: Tensor,
+    wanted: tuple[tuple[int, slice] | None, tuple[int, slice] | None],
+    padding: str,
 ) -> Tensor:
-    """Resample ``(B, n, m, C)`` to ``wanted`` and apply ``(G, K, C)``: ``(B, G, n', m', K)``.
+    """Resample ``(B, n, m, C)`` and apply ``(G, K, C)``: ``(B, G, n', m', K)``.
 
     Both are linear, so the projection goes where there are fewer vectors.
     """
     groups, width, channels = weight.shape
-    sizes = tuple(n if n is not None else have for n, have in zip(wanted, plane.shape[1:3]))
-    first = sizes[0] * sizes[1] < plane.shape[1] * plane.shape[2]
+    counts = [
+        have if ask is None else ask[1].stop - ask[1].start
+        for ask, have in zip(wanted, plane.shape[1:3])
+    ]
 
-    def resize(maps: Tensor) -> Tensor:
-        for dim, count in enumerate(sizes, start=1):
-            maps = resampled(maps, count, dim, padding)
+    def read(maps: Tensor) -> Tensor:
+        for dim, ask in enumerate(wanted, start=1):
+            if ask is not None:
+                maps = resampled(maps, *ask, dim, padding)
         return maps
 
-    if first:
-        plane = resize(plane)
-    read = plane @ weight.reshape(groups * width, channels).mT
-    if not first:
-        read = resize(read)
-    return read.unflatten(-1, (groups, width)).permute(0, 3, 1, 2, 4)
+    flat = weight.reshape(groups * width, channels).mT
+    if counts[0] * counts[1] < plane.shape[1] * plane.shape[2]:
+        projected = read(plane) @ flat
+    else:
+        projected = read(plane @ flat)
+    return projected.unflatten(-1, (groups, width)).permute(0, 3, 1, 2, 4)
 
 
 def line_rows(
@@ -191,6 +230,3 @@ def line_rows(
         rows.append(cells + starts)
         weights.append(shares)
     return torch.cat(rows, dim=-1), torch.cat(weights, dim=-1)
-
-
-__all__ = ['Line', 'RayTables', 'build_tables', 'cell_positions', 'line_rows', 'resampled']
