@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mmdense.ops.backends import VARIABLE
 
-from .model_parts import build_model, parts_of
+from .model_parts import build_model, deployed, parts_of
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ def measure_complexity(cfg: Config, shape: tuple[int, int]) -> list[Complexity]:
     Returns:
         list[Complexity]: Parts in the order of the forward pass, then ``'total'``.
     """
+    cfg = deployed(cfg)
     try:
         model = build_model(cfg, 'meta')
         with FakeTensorMode(allow_non_fake_inputs=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -51,6 +52,15 @@ def build_model(cfg: Config, device: torch.device | str) -> nn.Module:
         model: nn.Module = MODELS.build(cfg.model)
     # What a part makes without naming a device, under `torch.device`, may still be elsewhere.
     return model if str(device) == 'meta' else model.to(device)
+
+
+def deployed(cfg: Config) -> Config:
+    """The config without what only training uses."""
+    if not cfg.model.get('regularizers'):
+        return cfg
+    cfg = copy.deepcopy(cfg)
+    cfg.model.pop('regularizers')
+    return cfg
 
 
 def input_size(cfg: Config) -> tuple[int, int]:

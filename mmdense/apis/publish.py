@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmdense.utils.checkpoints import require_checkpoint
+from mmdense.models.regularizers.train_only import strip_checkpoint
+from mmdense.utils.checkpoints import require_checkpoint, save_under_digest
 from mmdense.utils.config_check import ConfigError
-from mmdense.utils.files import atomic_write_bytes
 
 # What continuing a training needs and nobody else.
 _TRAINING_ONLY = ('optimizer', 'param_schedulers', 'message_hub')
-_HASH_DIGITS = 8  # what torch.hub compares
 
 
 def publish(source: str, target: str, keep_meta: bool = True) -> Path:
     """Strip a checkpoint and write it under ``<target>-<first digits of its SHA-256>.pth``.
 
-    With an ``ema_state_dict``, the averaged weights are those that were validated, and are
+    Weights of training-only parts, such as regularizers, are left out. With an
+    ``ema_state_dict``, the averaged weights are those that were validated, and are
     the ones that are kept.
 
     Args:
@@ -41,18 +39,13 @@ def publish(source: str, target: str, keep_meta: bool = True) -> Path:
     checkpoint = torch.load(source, map_location='cpu', weights_only=False)
     if not isinstance(checkpoint, dict) or 'state_dict' not in checkpoint:
         raise ConfigError(f'{source} holds no `state_dict`, so there is nothing to publish.')
+    checkpoint = strip_checkpoint(checkpoint)
     weights = _averaged(checkpoint) or checkpoint['state_dict']
     kept: dict[str, Any] = dict(state_dict={k: v.contiguous() for k, v in weights.items()})
     if keep_meta:
         rest = {k: v for k, v in checkpoint.items() if k not in _TRAINING_ONLY}
         kept = {**{k: v for k, v in rest.items() if 'state_dict' not in k}, **kept}
-    buffer = io.BytesIO()
-    torch.save(kept, buffer)
-    data = buffer.getvalue()
-    digits = hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]
-    path = Path(f'{target.removesuffix(".pth")}-{digits}.pth')
-    atomic_write_bytes(path, data)
-    return path
+    return save_under_digest(kept, target.removesuffix('.pth'))
 
 
 def _averaged(checkpoint: dict[str, Any]) -> dict[str, Any] | None:

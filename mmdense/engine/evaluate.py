@@ -65,6 +65,8 @@ def test(
     if missing:
         raise ConfigError(f'{config} cannot be tested: it does not set {", ".join(missing)}.')
     cfg.load_from, cfg.resume = checkpoint, False
+    if cfg.get('model') is not None:
+        cfg.model.pop('regularizers', None)  # they act in training only
     if show_dir is not None:
         show_panels(cfg, show_dir)
     if pred_dir is not None:

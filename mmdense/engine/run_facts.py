@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dist import get_world_size
 from mmengine.runner import Runner
 
+from mmdense.models.regularizers.train_only import is_train_only
 from mmdense.version import __version__
 
 # What says where and how, not what is trained: two runs that differ only here are one experiment.
@@ -56,7 +57,7 @@ def describe_run(runner: Runner, mode: str) -> dict[str, Any]:
         experiment=digest(cfg),
         seed=seed,
         backbone=describe_backbone(cfg),
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(p.numel() for n, p in model.named_parameters() if not is_train_only(n)),
         schedule=dict(
             iterations=(cfg.get('train_cfg') or {}).get('max_iters'),
             batch_size=_batch_size(cfg),

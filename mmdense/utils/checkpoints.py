@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
+
 from .config_check import ConfigError
+from .files import atomic_write_bytes
 from .user_errors import places
 
 # A pickle protocol header; checkpoints written before torch 1.6 start with it.
 _PICKLE_START = b'\x80'
+_HASH_DIGITS = 8  # what torch.hub compares
+
+
+def save_under_digest(checkpoint: Mapping[str, Any], target: str) -> Path:
+    """Write ``<target>-<first digits of its SHA-256>.pth``; it appears whole or not at all."""
+    buffer = io.BytesIO()
+    torch.save(dict(checkpoint), buffer)
+    data = buffer.getvalue()
+    digits = hashlib.sha256(data).hexdigest()[:_HASH_DIGITS]
+    path = Path(f'{target}-{digits}.pth')
+    atomic_write_bytes(path, data)
+    return path
 
 
 def is_remote(path: str) -> bool:

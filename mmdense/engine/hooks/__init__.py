@@ -5,6 +5,7 @@ from .finite_loss_hook import FiniteLossHook
 from .iteration_seed_hook import IterationSeedHook
 from .load_report_hook import LoadReportHook
 from .norm_eval_hook import NormEvalHook
+from .regularizer_hook import RegularizerHook
 from .results_hook import ResultsHook
 from .save_predictions_hook import SavePredictionsHook
 from .skipped_pictures_hook import SkippedPicturesHook
@@ -17,6 +18,7 @@ __all__ = [
     'IterationSeedHook',
     'LoadReportHook',
     'NormEvalHook',
+    'RegularizerHook',
     'ResultsHook',
     'SavePredictionsHook',
     'SkippedPicturesHook',

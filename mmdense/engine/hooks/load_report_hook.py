@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmdense.models.regularizers.train_only import reconcile
 from mmdense.models.utils.pretrained import compare_state_dicts
 from mmdense.registry import HOOKS
 
@@ -44,8 +45,10 @@ class LoadReportHook(Hook):
 
         Raises:
             ValueError: If more than ``max_missing`` of the keys found no weight.
+            RuntimeError: If a run would be resumed without its training-only weights.
         """
         model = getattr(runner.model, 'module', runner.model)
+        reconcile(model, checkpoint, bool(getattr(runner, '_resume', False)))
         weights = checkpoint.get('state_dict', checkpoint)
         offered = {re.sub(r'^module\.', '', name): name for name in weights}
         plain = {name: weights[original] for name, original in offered.items()}

@@ -54,3 +54,54 @@ def drop_train_only(
             f'({", ".join(names)}).',
             logger='current',
         )
+
+
+def reconcile(model: nn.Module, checkpoint: dict[str, Any], resume: bool) -> None:
+    """Make a checkpoint that is about to be loaded agree with what ``model`` has of such parts.
+
+    Weights of parts that it lacks are removed. Where the checkpoint lacks those of its own
+    parts, these keep their initialisation.
+
+    Args:
+        model (nn.Module): Not wrapped.
+        checkpoint (dict): With ``state_dict``, or a state dict; changed in place.
+        resume (bool): Whether a run goes on, rather than begins.
+
+    Raises:
+        RuntimeError: If a run would go on without such weights.
+    """
+    weights = checkpoint.get('state_dict', checkpoint)
+    own = tuple(f'{name}.' for name in train_only_children(model))
+    bare = {re.sub(r'^(module\.)+', '', key): key for key in weights}
+    foreign = [
+        key for plain, key in bare.items() if plain.startswith(PREFIX) and not plain.startswith(own)
+    ]
+    for key in foreign:
+        del weights[key]
+    if foreign:
+        print_log(
+            f'{len(foreign)} training-only weights of the checkpoint are left out.', 'current'
+        )
+    if not own or any(plain.startswith(own) for plain in bare):
+        return
+    if resume:
+        raise RuntimeError(
+            'The checkpoint was published without its training-only weights, so its run cannot go '
+            'on; use load_from to start a new run, or resume from work_dirs/.../iter_N.pth.'
+        )
+    for key, value in model.state_dict().items():
+        if key.startswith(own):
+            weights[key] = value
+    print_log(
+        f'{", ".join(n[:-1] for n in own)}: not in the checkpoint, initialised fresh.', 'current'
+    )
+
+
+def strip_checkpoint(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """A checkpoint without weights that only training needs, averaged ones included."""
+    prefixes = tuple((checkpoint.get('meta') or {}).get(META_KEY, ()))
+    stripped = dict(checkpoint)
+    for name in ('state_dict', 'ema_state_dict'):
+        if name in stripped:
+            stripped[name] = without_train_only(stripped[name], prefixes)
+    return stripped

@@ -1,0 +1,79 @@
+"""Random planes, MLPs and options for the tests of the render."""
+
+import torch
+
+from mmdense.models.regularizers.functional import importance_depths, render_naive
+
+
+def random_head(channels, hidden, out, dtype=torch.float64, wz=False):
+    def draw(*shape):
+        return 0.5 * torch.randn(shape, dtype=dtype)
+
+    head = dict(
+        w1=draw(hidden, channels), b1=draw(hidden), w2=draw(out, hidden), b2=draw(out),
+        w3=draw(hidden), b3=draw(),
+    )  # fmt: skip
+    return dict(head, wz=draw(hidden)) if wz else head
+
+
+def random_case(seed):
+    """Planes, heads, arguments of both renders, and leaves to differentiate."""
+    g = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+
+    def pick(*values):
+        return values[int(torch.randint(len(values), (1,), generator=g))]
+
+    def number(low, high):
+        return int(torch.randint(low, high + 1, (1,), generator=g))
+
+    batch, tasks, channels, hidden = number(1, 2), 1 + seed % 6, number(1, 5), number(1, 5)
+    cells, grid = (number(1, 6), number(1, 6)), (number(1, 6), number(1, 6))
+    grid = cells if seed % 3 == 0 else grid
+    wz = seed % 7 == 0
+    layout = pick('xy_yz_xz', 'xy_yz_xz', 'xy_xz_zx', 'xy', 'xy_xz')
+    planes = torch.randn(batch, len(layout.split('_')), channels, *cells, dtype=torch.float64)
+    heads = {f't{i}': random_head(channels, hidden, i + 1, wz=wz) for i in range(tasks)}
+    density = random_head(channels, hidden, 1, wz=wz) if seed % 4 == 1 else None
+    options = dict(
+        rule=pick('midpoint', 'left_opaque'), closure=pick('none', 'normalize'),
+        padding=pick('border', 'zeros'), layout=layout, aggregation=pick('sum', 'mean'),
+        density=density,
+    )  # fmt: skip
+    rays = grid[0] * grid[1]
+    coarse = number(2, 7)
+    shape = [(coarse,), (batch, coarse), (batch, rays, coarse)][seed % 5 % 3]
+    z = (2 * torch.rand(shape, dtype=torch.float64) - 1).sort(-1).values
+    u = None
+    if seed % 2:
+        u = {k: torch.rand(batch, rays, 4, dtype=torch.float64).sort(-1).values for k in heads}
+    leaves = [planes, *(v for h in heads.values() for v in h.values())]
+    if density is not None:
+        leaves = [planes, *(v for h in heads.values() for k, v in h.items() if k in USED_BY_VALUE)]
+        leaves += [v for k, v in density.items() if k not in ('w2', 'b2')]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    return planes, heads, grid, z, u, options, leaves
+
+
+USED_BY_VALUE = ('w1', 'b1', 'w2', 'b2', 'wz')
+
+
+def naive_two_pass(planes, heads, grid, z, u, importance, options):
+    """Both passes by the definition, a task at a time."""
+    _, first = render_naive(planes, heads, grid, z, details=True, **options)
+    if u is None:
+        return render_naive(planes, heads, grid, z, details=True, **options)
+    count = z.shape[-1] - 1
+    weights = {key: found.weights[..., :count] for key, found in first.items()}
+    if importance == 'shared':
+        weights = dict.fromkeys(weights, torch.stack(list(weights.values())).mean(0))
+    one = importance == 'shared' or options['density'] is not None
+    values, details = {}, {}
+    for key, head in heads.items():
+        draws = u[next(iter(heads)) if one else key]
+        fine = importance_depths(first[key].z, weights[key], draws)
+        merged = torch.cat([first[key].z, fine], dim=-1).sort(-1).values
+        found = render_naive(planes, {key: head}, grid, merged, details=True, **options)
+        values[key], details[key] = found[0][key], found[1][key]
+    return values, details
