@@ -48,7 +48,8 @@ class LoadReportHook(Hook):
             RuntimeError: If a run would be resumed without its training-only weights.
         """
         model = getattr(runner.model, 'module', runner.model)
-        reconcile(model, checkpoint, bool(getattr(runner, '_resume', False)))
+        resume = bool(getattr(runner, '_resume', False))
+        reconcile(model, checkpoint, resume, getattr(runner, '_load_from', None))
         weights = checkpoint.get('state_dict', checkpoint)
         offered = {re.sub(r'^module\.', '', name): name for name in weights}
         plain = {name: weights[original] for name, original in offered.items()}

@@ -103,7 +103,7 @@ class RegularizerHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Let weights of a training fit a model without the branch, and the reverse."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        reconcile(model, checkpoint, bool(runner._resume))
+        reconcile(model, checkpoint, bool(runner._resume), runner._load_from)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Say which weights inference does without."""
@@ -197,9 +197,11 @@ def _add_group(runner: Runner, child: nn.Module) -> None:
         )
     first = {key: value for key, value in optimizer.param_groups[0].items() if key != 'params'}
     optimizer.add_param_group(dict(first, params=list(child.parameters())))
-    group = optimizer.param_groups[-1]
+    last = len(optimizer.param_groups) - 1
     for scheduler in runner.param_schedulers or ():
-        scheduler.base_values.append(group[f'initial_{scheduler.param_name}'])
+        # mmengine may list a group of its own behind those of the optimizer.
+        initial = optimizer.param_groups[last][f'initial_{scheduler.param_name}']
+        scheduler.base_values.insert(last, initial)
 
 
 @master_only

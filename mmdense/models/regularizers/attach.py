@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from mmdense.registry import MODELS
@@ -174,6 +175,7 @@ def submodule_of(host: nn.Module, regularizer: FeatureRegularizer) -> nn.Module:
     if name in names:
         return host.get_submodule(name)
     close = difflib.get_close_matches(name, names, n=3)
+    close = [c for c in close if not c.startswith(tuple(f'{other}.' for other in close))]
     parts = [n for n, _ in host.named_children() if not n.startswith(PREFIX)]
     hint = f'close matches: {", ".join(close)}; ' if close else ''
     raise ValueError(
@@ -225,8 +227,10 @@ def add_regularizers(
         given = {key: value for key, value in (losses or {}).items() if key in chosen}
         arguments = {**dict(losses=given), **cfg, 'tasks': chosen, 'name': name}
         # Building and initialising must not move the random stream of the host.
+        scope = DefaultScope.overwrite_default_scope('mmdense')  # the host's may be another
         with own_random_state(RunClock.now().seed, name):
-            regularizer = MODELS.build(arguments)
+            with scope:
+                regularizer = MODELS.build(arguments)
             submodule_of(host, regularizer)
             if regularizer.in_channels is None:
                 output = (probe or probe_output)(host, regularizer.feature)
@@ -253,7 +257,7 @@ def _tasks_of(name: str, wanted: Any, tasks: Mapping[str, BaseTask] | None) -> d
     if not tasks:
         raise ValueError(
             f'{where}={wanted!r}: the model has no `tasks`; name them, for example '
-            "tasks=dict(semseg=dict(type='mmdense.Semseg', num_classes=40))."
+            "tasks=dict(semseg=dict(type='mmdense.SemSeg', num_classes=40))."
         )
     if wanted == 'all':
         return dict(tasks)

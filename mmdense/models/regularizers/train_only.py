@@ -56,7 +56,9 @@ def drop_train_only(
         )
 
 
-def reconcile(model: nn.Module, checkpoint: dict[str, Any], resume: bool) -> None:
+def reconcile(
+    model: nn.Module, checkpoint: dict[str, Any], resume: bool, source: str | None = None
+) -> None:
     """Make a checkpoint that is about to be loaded agree with what ``model`` has of such parts.
 
     Weights of parts that it lacks are removed. Where the checkpoint lacks those of its own
@@ -66,6 +68,7 @@ def reconcile(model: nn.Module, checkpoint: dict[str, Any], resume: bool) -> Non
         model (nn.Module): Not wrapped.
         checkpoint (dict): With ``state_dict``, or a state dict; changed in place.
         resume (bool): Whether a run goes on, rather than begins.
+        source (str | None): Where it comes from, for the message.
 
     Raises:
         RuntimeError: If a run would go on without such weights.
@@ -86,8 +89,8 @@ def reconcile(model: nn.Module, checkpoint: dict[str, Any], resume: bool) -> Non
         return
     if resume:
         raise RuntimeError(
-            'The checkpoint was published without its training-only weights, so its run cannot go '
-            'on; use load_from to start a new run, or resume from work_dirs/.../iter_N.pth.'
+            f'checkpoint {source or ""} was published without its training-only weights; use '
+            'load_from to start a new run, or resume from work_dirs/.../iter_N.pth.'
         )
     for key, value in model.state_dict().items():
         if key.startswith(own):

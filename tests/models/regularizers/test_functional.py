@@ -2,8 +2,8 @@ import math
 
 import pytest
 import torch
-from triplane_scenes import naive_two_pass, random_case, random_head
 from torch.autograd import gradcheck
+from triplane_scenes import naive_two_pass, random_case, random_head
 
 from mmdense.models.regularizers.functional import (
     alpha_at,
@@ -300,7 +300,7 @@ def test_wrong_arguments_are_named():
     for render in (render_naive, render_factorised):
         with pytest.raises(ShapeError, match=r'wants \(B, 1, C, Hp, Wp\)'):
             render(planes, heads, (4, 4), z, layout='xy')
-        with pytest.raises(ValueError, match="'xw'.*Known: xy"):
+        with pytest.raises(ValueError, match=r"'xw'.*Known: xy"):
             render(planes, heads, (4, 4), z, layout='xy_xw_xz')
         for key in ('rule', 'closure', 'padding', 'aggregation'):
             with pytest.raises(ValueError, match=f"{key} is 'no'; choose"):
