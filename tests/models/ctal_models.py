@@ -4,13 +4,6 @@ NYUV2 = dict(
     semseg=dict(type='SemSeg', num_classes=13), depth=dict(type='Depth'), normal=dict(type='Normal')
 )
 CITYSCAPES = dict(semseg=dict(type='SemSeg', num_classes=19), depth=dict(type='Depth'))
-PASCAL = dict(
-    semseg=dict(type='SemSeg', num_classes=21),
-    part=dict(type='Part'),
-    saliency=dict(type='Saliency', num_logits=2),
-    normal=dict(type='Normal'),
-    boundary=dict(type='Boundary'),
-)
 HRNET18 = dict(type='HRNet', arch='w18-small', norm_cfg=dict(type='BN', momentum=0.01))
 LEVELS = (18, 36, 72, 144)
 MODELS_OF_CTAL = ('mtl', 'pad-net', 'mti-net')

@@ -12,7 +12,8 @@ from mmdense.registry import MODELS
 from mmdense.tasks import build_tasks
 
 sys.path.insert(0, str(Path(__file__).parent))
-from ctal_models import CITYSCAPES, LEVELS, NYUV2, PASCAL, config
+from ctal_models import CITYSCAPES, LEVELS, NYUV2, config
+from demt_models import PASCAL
 
 TOTALS = {
     'mtl': (4_086_457, 4_013_560),

@@ -16,7 +16,7 @@ from mmdense.structures import DenseFeatures
 from mmdense.utils import ShapeError
 
 from .feature_propagation import FeaturePropagation
-from .task_features import add_intermediate, check_tasks
+from .task_features import add_intermediate, check_levels, check_tasks
 
 
 class LevelHeads(nn.Module):
@@ -142,13 +142,7 @@ class MultiScaleInitialTaskHeads(nn.Module):
         return resize(hint, size, align_corners=False).to(x.dtype)
 
     def _check(self, feats: DenseFeatures) -> None:
-        got = tuple(x.shape[1] for x in feats.shared)
-        if got != self.channels:
-            raise ShapeError(
-                f'MultiScaleInitialTaskHeads: maps of {got} channels, expected in_channels='
-                f'{self.channels}, fine to coarse. Set `in_channels` to the `channels` of the '
-                'backbone.'
-            )
+        check_levels('MultiScaleInitialTaskHeads', feats.shared, self.channels)
         sides = feats.image_size
         sizes = [tuple(x.shape[-2:]) for x in feats.shared]
         halved = all(a == (2 * b[0], 2 * b[1]) for a, b in pairwise(sizes))

@@ -167,7 +167,7 @@ def test_sides_that_cannot_be_halved_are_named(size):
 
 
 def test_what_does_not_fit_is_named():
-    with pytest.raises(ShapeError, match=r'maps of \(4, 6\) channels, expected'):
+    with pytest.raises(ShapeError, match=r'the shared ones, have \(4, 6\) channels'):
         MultiScaleInitialTaskHeads(CHANNELS, OUTPUTS)(DenseFeatures(shared=levels()[:2]))
     with pytest.raises(ValueError, match="fpm_softmax is 'task'"):
         MultiScaleInitialTaskHeads(CHANNELS, OUTPUTS, fpm_softmax='task')
