@@ -1,4 +1,4 @@
-"""Exact numbers of trainable parameters of CTAL's baselines, built on the meta device."""
+"""Exact numbers of trainable parameters of CTAL and its baselines, built on the meta device."""
 
 import sys
 from pathlib import Path
@@ -7,19 +7,22 @@ import pytest
 import torch
 
 from mmdense.models.heads import ASPPHead
-from mmdense.models.necks import HRFusion
 from mmdense.registry import MODELS
 from mmdense.tasks import build_tasks
 
 sys.path.insert(0, str(Path(__file__).parent))
-from ctal_models import CITYSCAPES, LEVELS, NYUV2, config
+from ctal_models import CITYSCAPES, NYUV2, config
 from demt_models import PASCAL
 
 TOTALS = {
     'mtl': (4_086_457, 4_013_560),
     'pad-net': (12_077_440, 7_008_262),
+    'pap-net': (4_780_425, 4_501_770),
     'mti-net': (12_638_901, 8_566_734),
+    'ctal-ss': (6_057_216, 5_262_854),
+    'ctal-ms': (11_149_783, 8_474_086),
 }
+SHARED = dict(joint_affinity='shared')
 
 
 def count(*modules):
@@ -33,7 +36,9 @@ def build(method, tasks=NYUV2, **kwargs):
 
 @pytest.mark.parametrize('method', TOTALS)
 def test_totals(method):
-    assert (count(build(method)), count(build(method, CITYSCAPES))) == TOTALS[method]
+    released = SHARED if method.startswith('ctal') else {}
+    models = (build(method, **released), build(method, CITYSCAPES, grid=(32, 64), **released))
+    assert (count(models[0]), count(models[1])) == TOTALS[method]
 
 
 @pytest.mark.parametrize(('tasks', 'total'), [(NYUV2, 11_807_897), (CITYSCAPES, 7_874_280)])
@@ -42,19 +47,22 @@ def test_single_task_models_together(tasks, total):
     assert count(*models) == total
 
 
+@pytest.mark.parametrize('method', ['ctal-ss', 'ctal-ms'])
+def test_a_joint_affinity_per_task(method):
+    assert count(build(method)) == TOTALS[method][0] + 387_072
+
+
 def test_parts_of_pad_net():
     model = build('pad-net')
     parts = [count(part) for part in (model.backbone, *model.neck, model.heads)]
     assert parts == [3_860_720, 73_710, 638_353, 7_077_888, 426_769]
 
 
-def test_residual_heads_of_ctal():
-    with torch.device('meta'):
-        cfg = dict(type='ResidualHead', in_channels=128)
-        heads = [
-            MODELS.build(cfg, default_args=dict(task=task)) for task in build_tasks(NYUV2).values()
-        ]
-    assert count(*heads) == 108_945
+def test_parts_of_ctal():
+    single, multiple = (build(method, **SHARED) for method in ('ctal-ss', 'ctal-ms'))
+    assert count(single.neck[2]) == 1_375_488 and count(multiple.neck[2]) == 1_380_864
+    assert count(multiple.neck[1]) == 221_130 and multiple.neck[1].channels == (270,)
+    assert count(single.heads) == count(multiple.heads) == 108_945
 
 
 @pytest.mark.parametrize('fpm_softmax', ['tasks', 'released'])
@@ -67,12 +75,6 @@ def test_parts_of_mti_net(fpm_softmax):
     levels = [count(level) for level in distillation.levels]
     assert levels == [34_992, 139_968, 559_872, 2_239_488]
     assert count(model.heads) == 225_737
-
-
-def test_fusion_of_each_task_of_multi_scale_ctal():
-    with torch.device('meta'):
-        neck = HRFusion(LEVELS, list(NYUV2), per_task=True)
-    assert count(neck) == 221_130 and neck.channels == (270,)
 
 
 @pytest.mark.parametrize(('channels', 'millions'), [(128, 9.4), (256, 14.1), (768, 33.1)])

@@ -1,4 +1,4 @@
-"""CTAL's baselines as whole models on a small pyramid: losses, gradients, precision, export."""
+"""CTAL and its baselines as whole models on a small pyramid: losses, gradients, precision."""
 
 import copy
 import sys
@@ -39,10 +39,10 @@ class Pyramid(nn.Module):
         return tuple(maps)
 
 
-def build(method, tasks=NYUV2, **kwargs):
+def build(method, tasks=NYUV2, size=(64, 96)):
     torch.manual_seed(0)
-    cfg = config(method, tasks, dict(type='TestPyramid'), LEVELS, 8, **kwargs)
-    return MODELS.build(cfg)
+    grid = (size[0] // 4, size[1] // 4)
+    return MODELS.build(config(method, tasks, dict(type='TestPyramid'), LEVELS, grid, 8))
 
 
 def losses_of(model, count=3, size=(64, 96)):
@@ -65,8 +65,9 @@ def test_every_parameter_is_trained(method, batch):
     assert not lacking and all(p.grad.isfinite().all() for p in model.parameters())
 
 
-def test_initial_loss_is_the_mean_over_the_scales_each_at_the_size_of_the_picture():
-    model = build('mti-net')
+@pytest.mark.parametrize('method', ['mti-net', 'ctal-ms'])
+def test_initial_loss_is_the_mean_over_the_scales_each_at_the_size_of_the_picture(method):
+    model = build(method)
     data = model.data_preprocessor(random_batch(model, [(64, 96)] * 2), training=True)
     inputs, samples = data['inputs'], data['data_samples']
     found = copy.deepcopy(model)(inputs, samples, mode='loss')
@@ -113,7 +114,7 @@ def test_half_precision_stays_close(method):
 @pytest.mark.parametrize('method', MODELS_OF_CTAL)
 def test_weights_move_to_a_copy_a_checkpoint_and_a_model_built_without_memory(method):
     model = build(method).eval()
-    x = torch.randn(1, 3, 64, 64)
+    x = torch.randn(1, 3, 64, 96)
     expected = model(x)
     with torch.device('meta'):
         empty = build(method)
@@ -132,6 +133,7 @@ class Maps(nn.Module):
         return self.model.predict_maps(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('method', MODELS_OF_CTAL)
 def test_exported_program_gives_the_same(method):
     model = Maps(build(method)).eval()
@@ -143,16 +145,17 @@ def test_exported_program_gives_the_same(method):
         torch.testing.assert_close(found[key], expected[key], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('method', ['mtl', 'pad-net'])
+@pytest.mark.parametrize('method', ['mtl', 'pad-net', 'pap-net'])
 def test_sides_are_free_without_propagation(method):
     assert build(method).eval()(torch.randn(1, 3, 50, 71))['depth'].shape == (1, 1, 50, 71)
 
 
-def test_sides_that_mti_net_cannot_halve_fail_at_once():
+@pytest.mark.parametrize('method', ['mti-net', 'ctal-ms'])
+def test_sides_that_cannot_be_halved_fail_at_once(method):
     with pytest.raises(ShapeError, match=r'input is \(64, 72\).*multiples of 32'):
-        build('mti-net')(torch.randn(1, 3, 64, 72))
+        build(method)(torch.randn(1, 3, 64, 72))
     with pytest.raises(ShapeError, match=r'input is \(50, 64\).*multiples of 32'):
-        losses_of(build('mti-net'), 1, (50, 64))
+        losses_of(build(method), 1, (50, 64))
 
 
 @pytest.mark.parametrize('method', MODELS_OF_CTAL)
