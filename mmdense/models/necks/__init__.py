@@ -1,18 +1,33 @@
 """Necks: features to features."""
 
+from .cross_task_affinity import CrossTaskAffinity
 from .deformable_mixer import DeformableMixer
 from .demt_neck import DeMTNeck
+from .feature_propagation import FeaturePropagation
+from .hr_fusion import HRFusion
+from .initial_task_heads import InitialTaskHeads
 from .kmax_pixel_decoder import KMaXPixelDecoder
 from .multi_scale_fusion import MultiScaleFusion
+from .multi_scale_initial_task_heads import MultiScaleInitialTaskHeads
+from .pad_distillation import MultiScaleDistillation, PADDistillation
+from .pattern_affinity_propagation import PatternAffinityPropagation
 from .task_interaction import TaskInteraction
 from .task_query import TaskQuery
 from .width_reduction import WidthReduction
 
 __all__ = [
+    'CrossTaskAffinity',
     'DeMTNeck',
     'DeformableMixer',
+    'FeaturePropagation',
+    'HRFusion',
+    'InitialTaskHeads',
     'KMaXPixelDecoder',
+    'MultiScaleDistillation',
     'MultiScaleFusion',
+    'MultiScaleInitialTaskHeads',
+    'PADDistillation',
+    'PatternAffinityPropagation',
     'TaskInteraction',
     'TaskQuery',
     'WidthReduction',
