@@ -55,7 +55,7 @@ class Core(ABC):
 
     @abstractmethod
     def operands(self, options: argparse.Namespace) -> list[Tensor]:
-        """Random operands on the CPU, all of which get gradients."""
+        """Random operands on the CPU; those of floating point get gradients."""
 
     @abstractmethod
     def run(self, form: str, operands: list[Tensor], options: argparse.Namespace) -> Tensor:
@@ -165,7 +165,8 @@ def slope(rows: Sequence[CoreRow]) -> float:
 
 def _operands(core: Core, options: argparse.Namespace, device: str) -> list[Tensor]:
     torch.manual_seed(0)
-    return [tensor.to(device).requires_grad_() for tensor in core.operands(options)]
+    moved = [tensor.to(device) for tensor in core.operands(options)]
+    return [tensor.requires_grad_(tensor.is_floating_point()) for tensor in moved]
 
 
 def _forward(
@@ -185,7 +186,8 @@ def _step(
         out = core.run(form, operands, options)
         # A gradient that differs from place to place, and the same for all forms.
         incoming = torch.linspace(-1, 1, out.numel(), dtype=out.dtype, device=out.device)
-        gradients = torch.autograd.grad(out, operands, incoming.view(out.shape))
+        leaves = [tensor for tensor in operands if tensor.requires_grad]
+        gradients = torch.autograd.grad(out, leaves, incoming.view(out.shape))
         return [out.detach(), *gradients]
 
     return call
