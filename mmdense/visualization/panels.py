@@ -61,6 +61,13 @@ def tile_grid(rows: Sequence[Sequence[Array]], titles: Sequence[str] | None = No
     return canvas
 
 
+def scale_tile(values: Array, low: float, high: float) -> Array:
+    """A map ``(h, w)`` in colours from ``low`` (dark) to ``high`` (bright), ``(h, w, 3)``."""
+    share = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    colors = cv2.applyColorMap((255 * share).astype(np.uint8), cv2.COLORMAP_VIRIDIS)
+    return cv2.cvtColor(colors, cv2.COLOR_BGR2RGB)
+
+
 def heat_tile(image: Array, probability: Array) -> Array:
     """A map ``(h, w)`` from 0 to its maximum as heat over the darkened picture."""
     share = cv2.resize(probability.astype(np.float32), image.shape[1::-1])

@@ -272,7 +272,7 @@ def test_a_run_cannot_go_on_from_a_published_file(trained, tmp_path):
         tmp_path / 'on', hooks=[hook()], iters=4, load_from=str(published), resume=True
     )
     with pytest.raises(
-        RuntimeError, match='published without its training-only weights.*use load_from to start'
+        RuntimeError, match=r'published without its training-only weights.*use load_from to start'
     ):
         runner.train()
 

@@ -8,6 +8,7 @@ The core of a method, one function in several equal forms (``--core NAME --help`
 
     python tools/analysis_tools/benchmark.py --core cross_task_affinity --grid 72 96 --tasks 3
     python tools/analysis_tools/benchmark.py --core cross_task_affinity --scaling
+    python tools/analysis_tools/benchmark.py --core triplane --coarse 64 --fine 64
 
 With ``--scaling`` the size grows, and the last line is the slope of log time against log size: 1
 is linear.
@@ -103,8 +104,8 @@ def ratio(first: float | None, other: float | None) -> str:
 
 def core_table(core: Core, rows: list[CoreRow]) -> str:
     """The rows as people read them; ratios are to the first form of the same size."""
-    names = ('forward_ms', 'step_ms', 'forward_mib', 'step_mib')
-    heading = ['forward, ms', '+ backward, ms', 'forward, MiB', '+ backward, MiB']
+    names = ('forward_ms', 'step_ms', 'forward_mib', 'step_mib', 'kept_mib')
+    heading = ['forward, ms', '+ backward, ms', 'forward, MiB', '+ backward, MiB', 'kept, MiB']
     lines = [
         ['form', 'size', *(cell for name in heading for cell in (name, 'ratio')), 'difference']
     ]

@@ -3,6 +3,7 @@
 from .base import CORES, Core, CoreRow, CoreSettings, measure_core, slope
 from .cross_task_affinity import CrossTaskAffinityCore
 from .pattern_affinity import PatternAffinityCore
+from .triplane import TriplaneCore
 
 __all__ = [
     'CORES',
@@ -11,6 +12,7 @@ __all__ = [
     'CoreSettings',
     'CrossTaskAffinityCore',
     'PatternAffinityCore',
+    'TriplaneCore',
     'measure_core',
     'slope',
 ]

@@ -104,6 +104,7 @@ class CoreRow:
         step_ms (float): Median time of a forward and backward pass.
         forward_mib (float | None): Rise of the peak memory over a forward pass without gradients.
         step_mib (float | None): The same over a forward and backward pass.
+        kept_mib (float | None): What the forward pass keeps for backward, beyond the operands.
         difference (float | None): Largest difference of output and gradients from the first
             form, each against its largest value; None without that form.
     """
@@ -114,6 +115,7 @@ class CoreRow:
     step_ms: float
     forward_mib: float | None = None
     step_mib: float | None = None
+    kept_mib: float | None = None
     difference: float | None = None
 
 
@@ -151,6 +153,7 @@ def measure_core(
                 step_ms=statistics.median(spent[form, True]),
                 forward_mib=_peak(core, form, options, settings, False),
                 step_mib=_peak(core, form, options, settings, True),
+                kept_mib=kept_for_backward(core, form, operands, options),
                 difference=differences.get(form),
             )
         )
@@ -205,6 +208,25 @@ def _differences(
         errors = [((a - b).abs().max() / b.abs().max()).item() for a, b in pairs]
         found[form] = math.nan if any(map(math.isnan, errors)) else max(errors)
     return found
+
+
+def kept_for_backward(
+    core: Core, form: str, operands: list[Tensor], options: argparse.Namespace
+) -> float:
+    """MiB of tensors that a forward pass saves for the backward pass, operands not counted."""
+    known = {tensor.untyped_storage().data_ptr() for tensor in operands}
+    # Kept alive while counting: memory that is freed would be given out again and counted once.
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        core.run(form, operands, options)
+    return sum(storage.nbytes() for storage in kept.values()) / _MIB
 
 
 def _seconds(call: Callable[[], object], settings: CoreSettings) -> float:

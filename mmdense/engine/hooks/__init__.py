@@ -6,6 +6,7 @@ from .iteration_seed_hook import IterationSeedHook
 from .load_report_hook import LoadReportHook
 from .norm_eval_hook import NormEvalHook
 from .regularizer_hook import RegularizerHook
+from .regularizer_pictures_hook import RegularizerPicturesHook
 from .results_hook import ResultsHook
 from .save_predictions_hook import SavePredictionsHook
 from .skipped_pictures_hook import SkippedPicturesHook
@@ -19,6 +20,7 @@ __all__ = [
     'LoadReportHook',
     'NormEvalHook',
     'RegularizerHook',
+    'RegularizerPicturesHook',
     'ResultsHook',
     'SavePredictionsHook',
     'SkippedPicturesHook',

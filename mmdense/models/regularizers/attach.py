@@ -270,31 +270,40 @@ def _tasks_of(name: str, wanted: Any, tasks: Mapping[str, BaseTask] | None) -> d
     return chosen
 
 
-@torch.no_grad()
 def probe_output(host: nn.Module, feature: str, size: tuple[int, int] = (64, 64)) -> Any:
-    """What a submodule gives for a picture of zeros, with random state and statistics kept.
+    """What a submodule gives for a picture of zeros.
 
     Raises:
         RuntimeError: If the model does not run on such a picture.
     """
-    seen: list[Any] = []
-    handle = host.get_submodule(feature).register_forward_hook(lambda *args: seen.append(args[2]))
-    modes = {module: module.training for module in host.modules()}
     parameter = next(host.parameters())
     inputs = torch.zeros(1, 3, *size, device=parameter.device, dtype=parameter.dtype)
-    devices = [parameter.device] if parameter.is_cuda else []
     try:
-        with torch.random.fork_rng(devices):
-            host.eval()(inputs, mode='tensor')
+        return feature_of(host, feature, inputs)
     except Exception as error:
         raise RuntimeError(
             f'in_channels=None: the model does not run on zeros of {tuple(inputs.shape)} '
             f'({type(error).__name__}: {error}). Give in_channels=(...) of {feature!r}.'
         ) from error
+
+
+@torch.no_grad()
+def feature_of(host: nn.Module, feature: str, inputs: Tensor) -> Any:
+    """What a submodule gives in evaluation mode; random state and training modes stay.
+
+    Raises:
+        RuntimeError: If it does not run.
+    """
+    seen: list[Any] = []
+    handle = host.get_submodule(feature).register_forward_hook(lambda *args: seen.append(args[2]))
+    modes = {module: module.training for module in host.modules()}
+    try:
+        with torch.random.fork_rng([inputs.device] if inputs.is_cuda else []):
+            host.eval()(inputs, mode='tensor')
     finally:
         handle.remove()
         for module, training in modes.items():
             module.training = training
     if not seen:
-        raise RuntimeError(f'{feature!r} did not run in a forward pass; give in_channels=(...).')
-    return seen[0]
+        raise RuntimeError(f'{feature!r} did not run in a forward pass.')
+    return seen[-1]

@@ -124,10 +124,11 @@ class TriplaneRegularizer(FeatureRegularizer):
         if field == 'pixel_aligned':
             planes = ('xy',)
         layout = plane_layout or '_'.join(planes)
+        self.plane_names = plane_names(layout)
         self.render_stride, self.plane_stride = render_stride, plane_stride or render_stride
         self.ray_patch, self.depth_from = ray_patch, depth_from
         self._encoder: dict[str, Any] = dict(
-            channels=channels, mid_channels=mid_channels, num_planes=len(plane_names(layout)),
+            channels=channels, mid_channels=mid_channels, num_planes=len(self.plane_names),
             plane_act=plane_act, dropout=dropout, dropout_each=dropout_each, norm_cfg=norm_cfg,
         )  # fmt: skip
         counts = {k: 0 if self._is_expected(k) else t.num_channels for k, t in self.tasks.items()}
