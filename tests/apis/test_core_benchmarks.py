@@ -10,7 +10,7 @@ import torch
 
 from mmdense.apis import core_benchmarks
 from mmdense.apis.core_benchmarks import CORES, Core, CoreRow, CoreSettings, measure_core, slope
-from mmdense.apis.core_benchmarks.base import measure_peak
+from mmdense.apis.core_benchmarks.base import kept_for_backward, measure_peak
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'analysis_tools' / 'benchmark.py'
 ONCE = CoreSettings(steps=1, warmup=0, memory=False)
@@ -114,8 +114,40 @@ def test_ratios_are_to_the_first_form_of_that_size(tool, squares):
     lines = [line.split('|') for line in tool.core_table(squares, rows).splitlines()]
     cells = [[cell.strip() for cell in line[1:-1]] for line in lines if len(line) > 2]
     assert cells[1][2:6] == ['8', '1.00', '30', '1.00']
-    assert cells[2][2:] == ['2', '4.00', '10', '3.00', '10', '10.00', '-', '-', '-']
+    assert cells[2][2:] == ['2', '4.00', '10', '3.00', '10', '10.00', '-', '-', '-', '-', '-']
     assert cells[3][2:6] == ['4', '-', '20', '-']
+
+
+def test_what_is_kept_for_backward_is_counted_once(squares):
+    options = argparse.Namespace(count=2**18)
+    operands = [torch.randn(options.count, requires_grad=True)]
+    # A square keeps its input only, which is an operand.
+    assert kept_for_backward(squares, 'plain', operands, options) == 0
+
+    class Chain(type(squares)):
+        name = 'chain'
+
+        def run(self, form, operands, options):
+            x = operands[0].sin()
+            return (x * x) * x
+
+    try:
+        # cos(operand) is made again in backward; x and x * x are kept, x for three products.
+        assert kept_for_backward(CORES['chain'], 'plain', operands, options) == 2
+    finally:
+        del CORES['chain']
+
+
+def test_triplane_forms_agree():
+    options = argparse.Namespace(
+        batch=1, grid=(3, 4), coarse=5, fine=4, channels=3, hidden=4, outputs=(2, 1)
+    )
+    core = CORES['triplane']
+    rows = measure_core(core, options, core.forms, ONCE)
+    assert [row.form for row in rows] == ['naive', 'factorised_whole', 'factorised']
+    assert all(row.difference < 1e-4 for row in rows)
+    assert [core.size(o) for o in core.series(options)][-1] == 4032
+    assert '3 x 4 rays, 5 + 4 depths' in core.describe(options)
 
 
 def test_unknown_core_is_answered_with_the_known_ones(tool, capsys):

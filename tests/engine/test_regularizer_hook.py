@@ -330,3 +330,46 @@ def test_two_processes_stay_equal(tmp_path):
         if 'running' not in key:
             assert torch.equal(value, two['state'][key]), key
     assert one['draws'] != two['draws']
+
+
+def test_pictures_leave_the_training_as_it_was(tmp_path):
+    from mmdense.engine.hooks import RegularizerPicturesHook
+
+    plain, drawn = (
+        make_runner(tmp_path / name, hooks=[hook(), *more], iters=3, default_hooks={})
+        for name, more in (
+            ('a', []),
+            ('b', [dict(type='mmdense.RegularizerPicturesHook', interval=2)]),
+        )
+    )
+    a, b = (runner.train().state_dict() for runner in (plain, drawn))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    (picture,) = (tmp_path / 'b' / 'panels').glob('*.png')
+    assert picture.name == 'triplane_iter_2.png'
+    with pytest.raises(ValueError, match='interval is 0'):
+        RegularizerPicturesHook(interval=0)
+
+
+def test_an_unmodified_mmseg_model(tmp_path):
+    """EncoderDecoder of mmsegmentation with its own heads, preprocessor and samples."""
+    from mmseg.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    model = dict(
+        type='mmseg.EncoderDecoder',
+        data_preprocessor=dict(type='mmseg.SegDataPreProcessor', size=SIZE),
+        backbone=dict(type='mmseg.MobileNetV2', widen_factor=0.25, out_indices=(1, 2, 4, 6)),
+        decode_head=dict(
+            type='mmseg.FCNHead', in_channels=80, in_index=3, channels=4, num_classes=3,
+            loss_decode=dict(type='mmseg.CrossEntropyLoss'),
+        ),
+    )  # fmt: skip
+    runner = make_runner(tmp_path, model=model, hooks=[hook(feature='backbone')], iters=2)
+    recorder = GradientRecorder()
+    runner.register_hook(recorder)
+    trained = runner.train()
+    assert trained.get_submodule(NAME).in_channels == (8, 8, 24, 80)
+    names = set(runner.message_hub.log_scalars)
+    assert {'train/decode.loss_ce', 'train/triplane.loss_semseg', 'train/triplane.alpha'} <= names
+    assert all(g is not None for g in recorder.steps[1].values())
+    assert all(g.any() for n, g in recorder.steps[1].items() if n.startswith(NAME))

@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmdense.models.regularizers import add_regularizers
+from mmdense.models.regularizers.run_clock import RunClock
 from mmdense.models.regularizers.train_only import (
     META_KEY,
     PREFIX,
@@ -83,7 +84,7 @@ class RegularizerHook(Hook):
             return
         tasks = getattr(inner, 'tasks', None)
         tasks = tasks if isinstance(tasks, Mapping) else None
-        add_regularizers(inner, {self.name: self.config}, tasks)
+        add_regularizers(inner, {self.name: self.config}, tasks, seed=int(runner.seed or 0))
         child = inner.get_submodule(PREFIX + self.name)
         _match_norms(runner, inner, child)
         if is_model_wrapper(wrapper):
@@ -99,6 +100,12 @@ class RegularizerHook(Hook):
             f'{PREFIX}{self.name}: {type(child).__name__} on {child.feature!r}, {count:,} '
             'parameters, in training only.'
         )
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """Tell the regularizer where the run is."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        child = model.get_submodule(PREFIX + self.name)
+        child.clock = RunClock(runner.iter, runner.max_iters, int(runner.seed or 0))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Let weights of a training fit a model without the branch, and the reverse."""

@@ -17,7 +17,7 @@ from mmdense.tasks import BaseTask, build_tasks
 from mmdense.utils import suggest
 
 from .base import FeatureRegularizer
-from .run_clock import RunClock, seed_of
+from .run_clock import seed_of
 from .train_only import PREFIX
 
 
@@ -200,6 +200,7 @@ def add_regularizers(
     configs: Mapping[str, Mapping[str, Any]],
     tasks: Mapping[str, BaseTask] | None = None,
     losses: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    seed: int | None = None,
     probe: Callable[[nn.Module, str], Any] | None = None,
 ) -> dict[str, FeatureRegularizer]:
     """Build regularizers, make them children of a model and listen to its features.
@@ -210,6 +211,7 @@ def add_regularizers(
         tasks (Mapping | None): Tasks of the host, for ``tasks='all'`` or a list of keys.
         losses (Mapping | None): Task key to configs of the losses that the host trains it
             with, where they are not the task's own.
+        seed (int | None): Of the initialisation, with the name; None: torch's.
         probe (Callable | None): What runs the host on zeros to see an output; None:
             :func:`probe_output`.
 
@@ -228,7 +230,7 @@ def add_regularizers(
         arguments = {**dict(losses=given), **cfg, 'tasks': chosen, 'name': name}
         # Building and initialising must not move the random stream of the host.
         scope = DefaultScope.overwrite_default_scope('mmdense')  # the host's may be another
-        with own_random_state(RunClock.now().seed, name):
+        with own_random_state(torch.initial_seed() if seed is None else seed, name):
             with scope:
                 regularizer = MODELS.build(arguments)
             submodule_of(host, regularizer)

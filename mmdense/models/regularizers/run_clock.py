@@ -36,7 +36,7 @@ class RunClock:
 
 def seed_of(*parts: int | str) -> int:
     """One seed of several numbers and names."""
-    numbers = [zlib.crc32(p.encode()) if isinstance(p, str) else p for p in parts]
+    numbers = [zlib.crc32(p.encode()) if isinstance(p, str) else abs(p) for p in parts]
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 

@@ -114,7 +114,8 @@ def attenuate_backward(grad: Tensor, parts: Attenuation, rule: str) -> Tensor:
     """
     own = grad[..., : parts.weights.shape[-1]]
     scaled = own * parts.weights
-    later = scaled.sum(-1, keepdim=True) - inclusive_sum(scaled)
+    # Summed from the far end: total minus prefix would lose small terms behind large ones.
+    later = inclusive_sum(scaled.flip(-1)).flip(-1) - scaled
     if rule == 'left_opaque':
         later = later + grad[..., -1:] * parts.after[..., -1:]
     of_raw = (parts.after * own - later) * parts.step * torch.sigmoid(parts.raw)
