@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, cast
 
 import torch
@@ -19,7 +18,7 @@ from mmdense.structures import DenseFeatures
 from mmdense.tasks import BaseTask
 from mmdense.utils import ShapeError, suggest
 
-from .functional import alpha_at
+from .ramp import Ramp
 from .run_clock import RunClock, step_generator
 from .targets import TargetReader, size_of_samples
 
@@ -33,10 +32,12 @@ class AuxiliaryMaps(NamedTuple):
         logits (dict): Task to raw maps ``(B, num_channels, h, w)``.
         box (tuple | None): Top, left, height and width, in pixels of the input, of what they
             show; None: all of it.
+        state (Any): What :meth:`FeatureRegularizer.further` wants of it.
     """
 
     logits: dict[str, Tensor]
     box: tuple[int, int, int, int] | None = None
+    state: Any = None
 
 
 class FeatureRegularizer(ConstructorInitModule):
@@ -108,7 +109,7 @@ class FeatureRegularizer(ConstructorInitModule):
         self.feature, self.in_key, self.calls = feature, in_key, calls
         self.in_index = in_index
         self.fold_into_tasks = fold_into_tasks
-        self._check_schedule(alpha_max, ramp_iters, ramp_fraction)
+        self.ramp = Ramp(self.key('{}'), alpha_max, ramp_iters, ramp_fraction)
         self.loss_weights = self._check_weights(loss_weights)
         if calls not in (None, 'first', 'last'):
             raise ValueError(f"{self.key('calls')}={calls!r}; choose 'first', 'last' or None.")
@@ -129,24 +130,6 @@ class FeatureRegularizer(ConstructorInitModule):
     def key(self, argument: str) -> str:
         """How a config calls an argument, for messages."""
         return f'regularizers.{self.name}.{argument}'
-
-    def _check_schedule(
-        self, alpha_max: float, ramp_iters: int | None, ramp_fraction: float | None
-    ) -> None:
-        if not alpha_max >= 0:
-            raise ValueError(f'{self.key("alpha_max")}={alpha_max}; give a number >= 0.')
-        if ramp_iters is not None and ramp_fraction is not None:
-            raise ValueError(
-                f'{self.key("ramp_iters")} and ramp_fraction are both given; give one of them.'
-            )
-        if ramp_fraction is not None and not 0 < ramp_fraction <= 1:
-            raise ValueError(f'{self.key("ramp_fraction")}={ramp_fraction}; a share in (0, 1].')
-        if ramp_iters is None and ramp_fraction is None:
-            ramp_iters = 20000
-        if ramp_iters is not None and ramp_iters <= 0:
-            raise ValueError(f'{self.key("ramp_iters")}={ramp_iters}; give a positive number.')
-        self.alpha_max, self.ramp_iters, self.ramp_fraction = alpha_max, ramp_iters, ramp_fraction
-        self._ramp_checked = False
 
     def _check_weights(self, weights: Mapping[str, float] | str) -> Mapping[str, float] | str:
         if isinstance(weights, str):
@@ -180,6 +163,22 @@ class FeatureRegularizer(ConstructorInitModule):
             image_size (tuple[int, int]): Height and width of the input.
             generator (torch.Generator | None): Source of all random draws.
         """
+
+    def further(
+        self,
+        found: AuxiliaryMaps,
+        data_samples: Sequence[Any],
+        image_size: tuple[int, int],
+        generator: torch.Generator | None,
+    ) -> Iterator[tuple[str, str, Tensor, Sequence[int], float]]:
+        """More predictions to supervise; none here.
+
+        Yields:
+            tuple: Task, suffix of its losses' names, raw maps ``(n, num_channels, h, w)``,
+            the n pictures of the batch whose ground truth they are compared with, and a
+            factor on ``alpha``.
+        """
+        yield from ()
 
     def blame(self, maps: tuple[Tensor, ...], found: AuxiliaryMaps, task: str) -> str:
         """What of ``task`` is not finite first, for a message."""
@@ -289,16 +288,23 @@ class FeatureRegularizer(ConstructorInitModule):
         found = self.predict(maps, size, generator)
         targets = self.reader.collate(data_samples, size, maps[0].device, self.key('tasks'))
         raw = {
-            key: self._task_loss(key, logits, _crop(targets[key], found.box))
+            (key, ''): self._task_loss(key, logits, _crop(targets[key], found.box))
             for key, logits in found.logits.items()
         }
+        factors = dict.fromkeys(raw, 1.0)
+        for key, suffix, logits, pictures, factor in self.further(
+            found, data_samples, size, generator
+        ):
+            factors[key, suffix] = factor
+            raw[key, suffix] = self._task_loss(key, logits, targets[key][list(pictures)])
         self._require_finite(raw, maps, found, step, data_samples)
-        alpha = alpha_at(step, self.alpha_max, self._ramp(clock))
+        alpha = self.ramp.at(step, clock)
         weights = self._weights(inherited)
-        losses = {
-            self.loss_key(key): alpha * weights.get(key, 1.0) * value for key, value in raw.items()
-        }
-        losses |= {f'{self.name}.raw_{key}': value.detach() for key, value in raw.items()}
+        losses = {}
+        for (key, suffix), value in raw.items():
+            weight = alpha * factors[key, suffix] * weights.get(key, 1.0)
+            losses[self.loss_key(key) + suffix] = weight * value
+            losses[f'{self.name}.raw_{key}{suffix}'] = value.detach()
         losses[f'{self.name}.alpha'] = maps[0].new_tensor(alpha, dtype=torch.float32)
         return losses
 
@@ -324,30 +330,9 @@ class FeatureRegularizer(ConstructorInitModule):
             total = total + loss(pred, target, valid)
         return total
 
-    def _ramp(self, clock: RunClock) -> int:
-        """Length of the ramp, checked against that of the run once."""
-        if self.ramp_fraction is not None:
-            if clock.max_iters is None:
-                raise ValueError(
-                    f'{self.key("ramp_fraction")}: the length of the run is unknown outside of '
-                    "mmengine's runner; give ramp_iters."
-                )
-            return max(1, round(self.ramp_fraction * clock.max_iters))
-        ramp = self.ramp_iters or 1
-        if not self._ramp_checked and clock.max_iters is not None:
-            self._ramp_checked = True
-            if ramp > clock.max_iters:
-                warnings.warn(
-                    f'{self.key("ramp_iters")}={ramp} is longer than the run ({clock.max_iters} '
-                    'iterations): alpha never reaches alpha_max. Set ramp_fraction=0.5 for half '
-                    'of any run.',
-                    stacklevel=2,
-                )
-        return ramp
-
     def _require_finite(
         self,
-        raw: Mapping[str, Tensor],
+        raw: Mapping[tuple[str, str], Tensor],
         maps: tuple[Tensor, ...],
         found: AuxiliaryMaps,
         iteration: int,
@@ -357,7 +342,7 @@ class FeatureRegularizer(ConstructorInitModule):
         finite = torch.stack([value.detach() for value in raw.values()]).isfinite()
         if finite.all():
             return
-        task = next(key for key, good in zip(raw, finite.tolist()) if not good)
+        task = next(key for (key, _), good in zip(raw, finite.tolist()) if not good)
         paths = [str(_meta(sample).get('img_path', 'no path')) for sample in data_samples]
         with torch.no_grad():
             first = self.blame(maps, found, task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +18,7 @@ from .field import DENSITIES, FIELDS, TriplaneField
 from .functional import RayDetails, plane_names
 from .functional.geometry import check_choice
 from .renderer import Rendering, TriplaneRenderer
+from .second_view import SecondView
 
 DEPTH_SOURCES = ('head', 'expected_z')
 
@@ -66,6 +67,15 @@ class TriplaneRegularizer(FeatureRegularizer):
         table_dtype (str): Of what is kept.
         ray_patch (float): Share of the rays that a step renders, in (0, 1]: a random window
             of the grid, compared with the same window of the ground truth.
+        views (int): 2: rays of the other camera of a pair (``pair_id``, ``view``,
+            ``intrinsics``, ``pose`` in the meta information, as
+            :class:`~mmdense.datasets.RoomsDataset` with ``views='both'`` gives them) are
+            rendered from a picture's planes too, and compared with the other's ground truth.
+            Both pictures have to be in one batch; without a pair the loss is 0.
+        z_metres (tuple[float, float] | None): Depths at near and far, which ``views=2`` needs.
+        second_weight (float): Factor on ``alpha`` for the other view.
+        second_tasks (Sequence[str] | None): Tasks of the other view. None: those whose values
+            do not depend on the camera.
         kwargs: Of :class:`FeatureRegularizer`.
 
     Raises:
@@ -106,6 +116,10 @@ class TriplaneRegularizer(FeatureRegularizer):
         chunk_mib: float | None = None,
         table_dtype: str = 'fp32',
         ray_patch: float = 1.0,
+        views: int = 1,
+        z_metres: tuple[float, float] | None = None,
+        second_weight: float = 1.0,
+        second_tasks: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(tasks, **kwargs)
@@ -142,6 +156,11 @@ class TriplaneRegularizer(FeatureRegularizer):
             )  # fmt: skip
         except ValueError as error:
             raise ValueError(f'{self.key("")}{error}') from error
+        self.second: SecondView | None = None
+        if views != 1:
+            self.second = SecondView(
+                self.key('views'), views, z_metres, second_weight, second_tasks, self.tasks
+            )
         self.ready()
 
     def _is_expected(self, task: str) -> bool:
@@ -175,7 +194,20 @@ class TriplaneRegularizer(FeatureRegularizer):
         if window is not None:
             top, left, height, width = (n * self.render_stride for n in window)
             box = (top, left, height, width)
-        return AuxiliaryMaps(self._logits(found), box)
+        return AuxiliaryMaps(self._logits(found), box, planes)
+
+    def further(
+        self,
+        found: AuxiliaryMaps,
+        data_samples: Sequence[Any],
+        image_size: tuple[int, int],
+        generator: torch.Generator | None,
+    ) -> Iterator[tuple[str, str, Tensor, Sequence[int], float]]:
+        if self.second is not None:
+            size = _grid(image_size, self.render_stride)
+            yield from self.second.predictions(
+                self.renderer, self.field, found.state, data_samples, size, image_size, generator
+            )
 
     def _logits(self, found: Rendering) -> dict[str, Tensor]:
         """Rendered maps, and depth from its rays if so configured."""

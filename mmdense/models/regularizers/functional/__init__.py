@@ -5,6 +5,7 @@ trains.
 """
 
 from .factorised import render_factorised
+from .general_rays import render_points
 from .geometry import pixel_centers, plane_names, sample_triplane
 from .integral import Composite, composite, importance_depths
 from .naive import RayDetails, render_naive
@@ -20,5 +21,6 @@ __all__ = [
     'plane_names',
     'render_factorised',
     'render_naive',
+    'render_points',
     'sample_triplane',
 ]
