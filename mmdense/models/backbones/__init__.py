@@ -8,6 +8,8 @@ from .hrnet import HRNet
 from .nddr import NDDRBackbone
 from .resnet import ResNet
 from .swin import SwinTransformer, convert_swin_keys
+from .swin_v2 import SwinV2
+from .swin_v2_keys import convert_swin_v2_keys
 from .task_backbones import TaskBackbones
 
 __all__ = [
@@ -18,7 +20,9 @@ __all__ = [
     'NDDRBackbone',
     'ResNet',
     'SwinTransformer',
+    'SwinV2',
     'TaskBackbones',
     'convert_convnext_keys',
     'convert_swin_keys',
+    'convert_swin_v2_keys',
 ]

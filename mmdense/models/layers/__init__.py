@@ -4,6 +4,7 @@ from .axial_attention import AxialAttention
 from .batch_norm import BNSettings, eval_affine
 from .checkpoint import checkpointed
 from .conv_norm import ConvNorm, LinearNorm
+from .cosine_window_attention import CosineWindowAttention
 from .cross_stitch import CrossStitchUnit
 from .deformable_conv import OFFSET_MODES, DeformableConv1x1, OffsetPredictor
 from .drop_path import DropPath
@@ -13,6 +14,7 @@ from .layer_norm import ChannelLayerNorm
 from .nddr import NDDRLayer
 from .precision import as_parameters_of, at_least_float32, full_precision
 from .token_attention import TokenAttention, TokenMLP, to_map, to_tokens
+from .windows import from_windows, shifted_apart, to_windows
 
 __all__ = [
     'OFFSET_MODES',
@@ -21,6 +23,7 @@ __all__ = [
     'ChannelLayerNorm',
     'ConstructorInitModule',
     'ConvNorm',
+    'CosineWindowAttention',
     'CrossStitchUnit',
     'DeformableConv1x1',
     'DropPath',
@@ -34,10 +37,13 @@ __all__ = [
     'checkpointed',
     'eval_affine',
     'fold_batch_norms',
+    'from_windows',
     'full_precision',
     'he_trunc_normal_',
     'reset_tree',
+    'shifted_apart',
     'to_map',
     'to_tokens',
+    'to_windows',
     'trunc_normal_',
 ]
