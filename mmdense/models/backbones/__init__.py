@@ -5,6 +5,7 @@ from .convnext_keys import convert_convnext_keys
 from .cross_stitch import CrossStitchBackbone
 from .dilated_resnet import DilatedResNet
 from .hrnet import HRNet
+from .mtan import MTANBackbone
 from .nddr import NDDRBackbone
 from .resnet import ResNet
 from .swin import SwinTransformer, convert_swin_keys
@@ -17,6 +18,7 @@ __all__ = [
     'CrossStitchBackbone',
     'DilatedResNet',
     'HRNet',
+    'MTANBackbone',
     'NDDRBackbone',
     'ResNet',
     'SwinTransformer',
