@@ -130,7 +130,8 @@ class MTANBackbone(ConstructorInitModule):
                 shared.append(x)
             for task in self.tasks:
                 source = torch.cat([before, refined[task]], 1) if index else before
-                attended = self.attention[task][index](source) * x
+                gates: Any = self.attention[task]
+                attended = gates[index](source) * x
                 if returned:
                     outs[task].append(attended)
                 if index < len(self.refine):
