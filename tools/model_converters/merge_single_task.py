@@ -37,7 +37,10 @@ def convert(args: argparse.Namespace) -> None:
     """Merge the checkpoints, and write what they and the layers between the networks hold."""
     checkpoints = checkpoints_of(args.checkpoints)
     model = build_model(Config.fromfile(args.config), 'cpu')
-    reports = merge_single_task(model, checkpoints)
+    try:
+        reports = merge_single_task(model, checkpoints)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     # Parts that no checkpoint fills keep the initialisation of the run that loads the file.
     weights = {
         name: value
