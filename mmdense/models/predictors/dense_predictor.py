@@ -32,13 +32,15 @@ class DensePredictor(BaseModel):
             evaluator and visualiser share.
         backbone (dict): Config of the backbone, a module from ``(B, 3, H, W)`` to a
             tuple of maps, fine to coarse, or to ``DenseFeatures`` where it has maps per task.
-            One whose ``takes_tasks`` is True is built with the task keys, as necks are.
+            One whose ``takes_tasks`` or ``takes_task_channels`` is True is built with what
+            it asks for, as necks are.
         heads (Mapping): Task name to the config of its head.
         neck (dict | Sequence[dict] | None): Necks in order. A neck whose
             ``takes_features`` is True maps ``DenseFeatures`` to ``DenseFeatures``; any
             other is called with the shared tuple of maps (mmseg's and mmdet's necks). One
-            whose ``takes_tasks`` is True is built with the task keys as ``tasks``, unless
-            its config names them.
+            whose ``takes_tasks`` is True is built with the task keys as ``tasks``, one whose
+            ``takes_task_channels`` is True with ``task_channels``, task key to the channels
+            that a head of the task predicts, unless its config names them.
         balancer (dict | None): Config of the loss balancer. None: ``FixedWeights``.
         data_preprocessor (dict | None): Config of the preprocessor. None:
             ``DenseDataPreprocessor`` with its defaults.
@@ -96,10 +98,14 @@ class DensePredictor(BaseModel):
         self.balancer = BALANCERS.build(balancer or dict(type='FixedWeights'))
 
     def _build_part(self, cfg: Mapping[str, Any]) -> nn.Module:
-        """A backbone or neck, which may want the task keys."""
+        """A backbone or neck, which may want the task keys and their output channels."""
         kind = cfg.get('type')
         kind = MODELS.get(kind) if isinstance(kind, str) else kind
-        injected = dict(tasks=list(self.tasks)) if getattr(kind, 'takes_tasks', False) else {}
+        injected: dict[str, Any] = {}
+        if getattr(kind, 'takes_tasks', False):
+            injected['tasks'] = list(self.tasks)
+        if getattr(kind, 'takes_task_channels', False):
+            injected['task_channels'] = {k: task.num_channels for k, task in self.tasks.items()}
         part: nn.Module = MODELS.build(cfg, default_args=injected)
         return part
 

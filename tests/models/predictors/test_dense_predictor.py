@@ -61,7 +61,21 @@ class TaskBackbone(nn.Module):
         return DenseFeatures(per_task={key: conv(x) for key, conv in self.convs.items()})
 
 
-for module in (TinyBackbone, TupleNeck, TermNeck, TaskBackbone):
+class ChannelNeck(nn.Module):
+    """A neck that wants to know what the heads predict."""
+
+    takes_features = True
+    takes_task_channels = True
+
+    def __init__(self, task_channels):
+        super().__init__()
+        self.task_channels = task_channels
+
+    def forward(self, feats):
+        return feats
+
+
+for module in (TinyBackbone, TupleNeck, TermNeck, TaskBackbone, ChannelNeck):
     MODELS.register_module(module=module, force=True)
 
 TASKS = dict(
@@ -258,6 +272,17 @@ def test_a_neck_that_takes_tasks_gets_those_of_the_model_unless_it_names_them():
     assert make_model(neck=neck).neck[0].tasks == tuple(TASKS)
     named = dict(neck, tasks=['depth'])
     assert make_model(neck=[named]).neck[0].tasks == ('depth',)
+
+
+def test_a_part_that_takes_task_channels_gets_those_of_the_tasks_unless_it_names_them():
+    own = dict(type='ChannelNeck', task_channels=dict(depth=2))
+    model = make_model(neck=[dict(type='ChannelNeck'), own])
+    counts = dict(semseg=5, depth=1, normal=3, boundary=1, saliency=1, part=7)
+    assert model.neck[0].task_channels == counts
+    assert list(model.neck[0].task_channels) == list(TASKS)
+    assert model.neck[1].task_channels == dict(depth=2)
+    two = dict(TASKS, saliency=dict(type='Saliency', num_logits=2))
+    assert make_model(two, neck=dict(type='ChannelNeck')).neck[0].task_channels['saliency'] == 2
 
 
 def test_a_backbone_may_give_every_task_its_own_map():
