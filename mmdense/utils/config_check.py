@@ -261,8 +261,9 @@ def _is_list(value: Any) -> bool:
 
 
 def _has_scalar(value: Mapping[str, Any]) -> bool:
-    """Whether something in it is no config and no list: then it is one part without a type."""
-    return any(not isinstance(v, Mapping) and not _is_list(v) for v in value.values())
+    """Whether something in it is no config, list or None: then it is one part without a type."""
+    named = (Mapping, type(None))
+    return any(not isinstance(v, named) and not _is_list(v) for v in value.values())
 
 
 def _loaders(cfg: Any, path: str) -> list[tuple[Mapping[str, Any], str]]:
