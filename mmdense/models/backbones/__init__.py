@@ -2,15 +2,23 @@
 
 from .convnext import ConvNeXt
 from .convnext_keys import convert_convnext_keys
+from .cross_stitch import CrossStitchBackbone
+from .dilated_resnet import DilatedResNet
 from .hrnet import HRNet
+from .nddr import NDDRBackbone
 from .resnet import ResNet
 from .swin import SwinTransformer, convert_swin_keys
+from .task_backbones import TaskBackbones
 
 __all__ = [
     'ConvNeXt',
+    'CrossStitchBackbone',
+    'DilatedResNet',
     'HRNet',
+    'NDDRBackbone',
     'ResNet',
     'SwinTransformer',
+    'TaskBackbones',
     'convert_convnext_keys',
     'convert_swin_keys',
 ]

@@ -5,12 +5,14 @@ from .axial_attention import AxialAttention
 from .batch_norm import BNSettings, eval_affine
 from .checkpoint import checkpointed
 from .conv_norm import ConvNorm, LinearNorm
+from .cross_stitch import CrossStitchUnit
 from .deformable_conv import OFFSET_MODES, DeformableConv1x1, OffsetPredictor
 from .drop_path import DropPath
 from .fold import fold_batch_norms
 from .init import ConstructorInitModule, he_trunc_normal_, reset_tree, trunc_normal_
 from .layer_norm import ChannelLayerNorm
 from .level_fusion import LevelFusion, concat_levels
+from .nddr import NDDRLayer
 from .precision import as_parameters_of, at_least_float32, full_precision
 from .residual_blocks import BATCH_NORM, basic_block, bottleneck, conv_norm_relu, norm_layer
 from .token_attention import TokenAttention, TokenMLP, to_map, to_tokens
@@ -24,10 +26,12 @@ __all__ = [
     'ChannelLayerNorm',
     'ConstructorInitModule',
     'ConvNorm',
+    'CrossStitchUnit',
     'DeformableConv1x1',
     'DropPath',
     'LevelFusion',
     'LinearNorm',
+    'NDDRLayer',
     'OffsetPredictor',
     'TokenAttention',
     'TokenMLP',
