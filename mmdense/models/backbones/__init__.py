@@ -5,9 +5,12 @@ from .convnext_keys import convert_convnext_keys
 from .cross_stitch import CrossStitchBackbone
 from .dilated_resnet import DilatedResNet
 from .hrnet import HRNet
+from .mtan import MTANBackbone
 from .nddr import NDDRBackbone
 from .resnet import ResNet
 from .swin import SwinTransformer, convert_swin_keys
+from .swin_v2 import SwinV2
+from .swin_v2_keys import convert_swin_v2_keys
 from .task_backbones import TaskBackbones
 
 __all__ = [
@@ -15,10 +18,13 @@ __all__ = [
     'CrossStitchBackbone',
     'DilatedResNet',
     'HRNet',
+    'MTANBackbone',
     'NDDRBackbone',
     'ResNet',
     'SwinTransformer',
+    'SwinV2',
     'TaskBackbones',
     'convert_convnext_keys',
     'convert_swin_keys',
+    'convert_swin_v2_keys',
 ]

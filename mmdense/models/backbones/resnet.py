@@ -71,8 +71,10 @@ class ResNet(PretrainedInitMixin, MMSegResNet):
         self.stage_channels = tuple(width * 2**i for i in range(self.num_stages))
         self.channels = tuple(self.stage_channels[i] for i in sorted(out_indices))
         # mmseg's `strides` are those of the stages; from here on they are those of the maps.
-        stage_strides = kwargs.get('strides', (1, 2, 2, 2))
-        self.strides = tuple(4 * math.prod(stage_strides[: i + 1]) for i in sorted(out_indices))
+        self.stage_strides = tuple(kwargs.get('strides', (1, 2, 2, 2)))
+        self.strides = tuple(
+            4 * math.prod(self.stage_strides[: i + 1]) for i in sorted(out_indices)
+        )
 
     def train(self, mode: bool = True) -> ResNet:
         super().train(mode)

@@ -5,6 +5,7 @@ from .axial_attention import AxialAttention
 from .batch_norm import BNSettings, eval_affine
 from .checkpoint import checkpointed
 from .conv_norm import ConvNorm, LinearNorm
+from .cosine_window_attention import CosineWindowAttention
 from .cross_stitch import CrossStitchUnit
 from .deformable_conv import OFFSET_MODES, DeformableConv1x1, OffsetPredictor
 from .drop_path import DropPath
@@ -16,6 +17,7 @@ from .nddr import NDDRLayer
 from .precision import as_parameters_of, at_least_float32, full_precision
 from .residual_blocks import BATCH_NORM, basic_block, bottleneck, conv_norm_relu, norm_layer
 from .token_attention import TokenAttention, TokenMLP, to_map, to_tokens
+from .windows import from_windows, shifted_apart, to_windows
 
 __all__ = [
     'ASPP',
@@ -26,6 +28,7 @@ __all__ = [
     'ChannelLayerNorm',
     'ConstructorInitModule',
     'ConvNorm',
+    'CosineWindowAttention',
     'CrossStitchUnit',
     'DeformableConv1x1',
     'DropPath',
@@ -44,11 +47,14 @@ __all__ = [
     'conv_norm_relu',
     'eval_affine',
     'fold_batch_norms',
+    'from_windows',
     'full_precision',
     'he_trunc_normal_',
     'norm_layer',
     'reset_tree',
+    'shifted_apart',
     'to_map',
     'to_tokens',
+    'to_windows',
     'trunc_normal_',
 ]
