@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mmdense.models.layers import ConstructorInitModule
-from mmdense.models.layers.residual_blocks import (
+from mmdense.models.layers import (
     BATCH_NORM,
+    ConstructorInitModule,
     bottleneck,
     conv_norm_relu,
     norm_layer,
@@ -110,7 +111,7 @@ class MTANBackbone(ConstructorInitModule):
             ]
             self.attention[task] = nn.ModuleList(gates)
         self.refine = nn.ModuleList(
-            bottleneck(before, after // 4, norm_cfg) for before, after in zip(widths, widths[1:])
+            bottleneck(before, after // 4, norm_cfg) for before, after in pairwise(widths)
         )
         self.down = nn.ModuleList(_pooling(network, i) for i in range(1, len(widths)))
 
@@ -129,7 +130,8 @@ class MTANBackbone(ConstructorInitModule):
                 shared.append(x)
             for task in self.tasks:
                 source = torch.cat([before, refined[task]], 1) if index else before
-                attended = self.attention[task][index](source) * x
+                gates: Any = self.attention[task]
+                attended = gates[index](source) * x
                 if returned:
                     outs[task].append(attended)
                 if index < len(self.refine):
