@@ -4,7 +4,7 @@ _base_ = ['./mtl_r18-thin.py']
 head = dict(
     _delete_=True,
     type='ResidualHead',
-    in_channels=64,
+    in_channels=48,
     align_corners=False,
     intermediate_reduction='mean')
 model = dict(
@@ -12,4 +12,10 @@ model = dict(
         fusion=dict(type='HRFusion', in_channels=[32, 64, 128, 256], channels=128),
         initial_heads=dict(type='InitialTaskHeads', in_channels=128, channels=128),
         affinity=dict(
-            type='CrossTaskAffinity', in_channels=128, channels=64, filter_size=3, gamma=0.05, feat_size=(24, 32))))
+            type='CrossTaskAffinity',
+            in_channels=128,
+            channels=48,
+            feat_size=(24, 32),
+            filter_size=3,
+            gamma=0.05,
+            affinity_impl='factorised')))

@@ -7,4 +7,9 @@ model = dict(
     neck=dict(
         initial_heads=dict(type='InitialTaskHeads', in_channels=768),
         affinity=dict(
-            type='CrossTaskAffinity', in_channels=256, channels=128, filter_size=3, gamma=0.05, norm_act=True)))
+            type='CrossTaskAffinity',
+            in_channels=256,
+            channels=128,
+            filter_size=3,
+            gamma=0.05,
+            norm_act=True)))
