@@ -2,6 +2,7 @@
 
 from .demt_keys import convert_demt_keys, load_demt_release
 from .pretrained import LoadReport, PretrainedInitMixin, compare_state_dicts, load_pretrained
+from .single_task import merge_single_task
 
 __all__ = [
     'LoadReport',
@@ -10,4 +11,5 @@ __all__ = [
     'convert_demt_keys',
     'load_demt_release',
     'load_pretrained',
+    'merge_single_task',
 ]

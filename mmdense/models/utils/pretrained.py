@@ -76,12 +76,14 @@ def _shape(tensor: Tensor) -> str:
 
 
 def compare_state_dicts(
-    module: nn.Module, state_dict: Mapping[str, Tensor], drop: Sequence[str] = ()
+    module: nn.Module | Mapping[str, Tensor],
+    state_dict: Mapping[str, Tensor],
+    drop: Sequence[str] = (),
 ) -> LoadReport:
     """Compare the keys and shapes of a module with a state dict; loads nothing.
 
     Args:
-        module (nn.Module): The receiver.
+        module (nn.Module | Mapping[str, Tensor]): The receiver, or its weights.
         state_dict (Mapping[str, Tensor]): What is offered, in the module's naming.
         drop (Sequence[str]): Regular expressions, searched in the names; keys of the
             module that one matches stay at their initialisation.
@@ -91,7 +93,7 @@ def compare_state_dicts(
     """
     report = LoadReport()
     patterns = [re.compile(pattern) for pattern in drop]
-    own = module.state_dict()
+    own = module.state_dict() if isinstance(module, nn.Module) else module
     for name, tensor in own.items():
         if any(pattern.search(name) for pattern in patterns):
             report.dropped.append(name)
