@@ -9,6 +9,7 @@ from .drop_path import DropPath
 from .fold import fold_batch_norms
 from .init import ConstructorInitModule, he_trunc_normal_, reset_tree, trunc_normal_
 from .layer_norm import ChannelLayerNorm
+from .message_passing_attention import MessagePassingAttention, mixed_score_attention
 from .precision import as_parameters_of, at_least_float32, full_precision
 from .token_attention import TokenAttention, TokenMLP, to_map, to_tokens
 
@@ -23,6 +24,7 @@ __all__ = [
     'DropPath',
     'LinearNorm',
     'OffsetPredictor',
+    'MessagePassingAttention',
     'TokenAttention',
     'TokenMLP',
     'as_parameters_of',
@@ -32,6 +34,7 @@ __all__ = [
     'fold_batch_norms',
     'full_precision',
     'he_trunc_normal_',
+    'mixed_score_attention',
     'reset_tree',
     'to_map',
     'to_tokens',
