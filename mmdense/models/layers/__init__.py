@@ -1,5 +1,6 @@
 """Small layers that several networks share."""
 
+from .aspp import ASPP
 from .axial_attention import AxialAttention
 from .batch_norm import BNSettings, eval_affine
 from .checkpoint import checkpointed
@@ -9,11 +10,15 @@ from .drop_path import DropPath
 from .fold import fold_batch_norms
 from .init import ConstructorInitModule, he_trunc_normal_, reset_tree, trunc_normal_
 from .layer_norm import ChannelLayerNorm
+from .level_fusion import LevelFusion, concat_levels
 from .message_passing_attention import MessagePassingAttention, mixed_score_attention
 from .precision import as_parameters_of, at_least_float32, full_precision
+from .residual_blocks import BATCH_NORM, basic_block, bottleneck, conv_norm_relu, norm_layer
 from .token_attention import TokenAttention, TokenMLP, to_map, to_tokens
 
 __all__ = [
+    'ASPP',
+    'BATCH_NORM',
     'OFFSET_MODES',
     'AxialAttention',
     'BNSettings',
@@ -22,19 +27,25 @@ __all__ = [
     'ConvNorm',
     'DeformableConv1x1',
     'DropPath',
+    'LevelFusion',
     'LinearNorm',
-    'OffsetPredictor',
     'MessagePassingAttention',
+    'OffsetPredictor',
     'TokenAttention',
     'TokenMLP',
     'as_parameters_of',
     'at_least_float32',
+    'basic_block',
+    'bottleneck',
     'checkpointed',
+    'concat_levels',
+    'conv_norm_relu',
     'eval_affine',
     'fold_batch_norms',
     'full_precision',
     'he_trunc_normal_',
     'mixed_score_attention',
+    'norm_layer',
     'reset_tree',
     'to_map',
     'to_tokens',

@@ -2,8 +2,13 @@
 
 from .deformable_mixer import DeformableMixer
 from .demt_neck import DeMTNeck
+from .feature_propagation import FeaturePropagation
+from .hr_fusion import HRFusion
+from .initial_task_heads import InitialTaskHeads
 from .kmax_pixel_decoder import KMaXPixelDecoder
 from .multi_scale_fusion import MultiScaleFusion
+from .multi_scale_initial_task_heads import MultiScaleInitialTaskHeads
+from .pad_distillation import MultiScaleDistillation, PADDistillation
 from .preliminary_decoder import PreliminaryDecoder
 from .task_interaction import TaskInteraction
 from .task_query import TaskQuery
@@ -13,8 +18,14 @@ from .width_reduction import WidthReduction
 __all__ = [
     'DeMTNeck',
     'DeformableMixer',
+    'FeaturePropagation',
+    'HRFusion',
+    'InitialTaskHeads',
     'KMaXPixelDecoder',
+    'MultiScaleDistillation',
     'MultiScaleFusion',
+    'MultiScaleInitialTaskHeads',
+    'PADDistillation',
     'PreliminaryDecoder',
     'TaskInteraction',
     'TaskQuery',

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mmdense.models.losses.functional import resize
+from mmdense.models.layers import concat_levels
 from mmdense.registry import MODELS
 from mmdense.structures import DenseFeatures
 from mmdense.utils import ShapeError
@@ -72,9 +71,5 @@ class MultiScaleFusion(nn.Module):
                 'backbone.'
             )
         corners = feats.align_corners if self.align_corners is None else self.align_corners
-        finest = feats.shared[min(self.in_index)]
-        size = (finest.shape[-2], finest.shape[-1])
-        maps: list[Tensor] = [
-            resize(feats.shared[i], size, corners).to(finest.dtype) for i in self.in_index
-        ]
-        return feats.replace(shared=(torch.cat(maps, dim=1),))
+        maps = [feats.shared[i] for i in self.in_index]
+        return feats.replace(shared=(concat_levels(maps, corners),))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mmdense.models.layers.residual_blocks import conv_norm_relu
+from mmdense.models.layers import conv_norm_relu
 from mmdense.models.losses.functional import resize
 from mmdense.registry import MODELS
 from mmdense.structures import DenseFeatures

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -64,3 +64,13 @@ def task_maps(
     if len(set(sizes.values())) > 1:
         raise ShapeError(f'{name}: maps of the tasks differ in size, {sizes}; expected one size.')
     return maps
+
+
+def add_intermediate(
+    feats: DenseFeatures, logits: Mapping[str, Sequence[Tensor]]
+) -> dict[str, list[Tensor]]:
+    """``feats.intermediate`` with further ``logits`` ``(B, D, h, w)`` of each task at the end."""
+    grown = {task: list(before) for task, before in feats.intermediate.items()}
+    for task, more in logits.items():
+        grown.setdefault(task, []).extend(more)
+    return grown

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmdense.models.layers import MessagePassingAttention
-from mmdense.models.layers.residual_blocks import conv_norm_relu
+from mmdense.models.layers import MessagePassingAttention, conv_norm_relu
 from mmdense.models.losses.functional import resize
 from mmdense.registry import MODELS
 from mmdense.structures import DenseFeatures
@@ -242,7 +241,8 @@ class UPTransformer(nn.Module):
                 maps = [self.reductions[i - 1][t](x) for t, x in zip(self.tasks, maps)]
             larger = [resize(x, target, align_corners=False) for x in maps]
             sums = [a + b for a, b in zip(sums, larger)] if sums else larger
-        return {task: self.outputs[task](x) for task, x in zip(self.tasks, sums)}
+        dtype = scales[-1].dtype
+        return {task: self.outputs[task](x.to(dtype)) for task, x in zip(self.tasks, sums)}
 
 
 def halved(size: Size) -> Size:
