@@ -182,7 +182,10 @@ class VisionTransformer(PretrainedInitMixin, ConstructorInitModule):
         trunc_normal_(self.pos_embed, 0.02)
         nn.init.normal_(self.cls_token, std=1e-6)
 
-    def convert_keys(self, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    # A method, where the others have a static one: it needs the grid of the model.
+    def convert_keys(  # type: ignore[override]
+        self, state_dict: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """Rename the weights of a public release, and fit its positions to the grid."""
         converted = convert_vit_keys(state_dict)
         if 'pos_embed' in converted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -238,7 +239,8 @@ class UPTransformer(nn.Module):
             factor = 2 ** (len(scales) - 1 - i)
             maps = list(apart.unflatten(3, (size[0] // factor, -1)).unbind(1))
             if i:
-                maps = [self.reductions[i - 1][t](x) for t, x in zip(self.tasks, maps)]
+                reduce: Any = self.reductions[i - 1]
+                maps = [reduce[task](x) for task, x in zip(self.tasks, maps)]
             larger = [resize(x, target, align_corners=False) for x in maps]
             sums = [a + b for a, b in zip(sums, larger)] if sums else larger
         dtype = scales[-1].dtype
