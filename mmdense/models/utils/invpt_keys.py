@@ -189,17 +189,19 @@ def _in_our_order(
 
 
 def _in_block(unit: _Unit, units: Sequence[_Unit]) -> bool:
-    """Whether a layer norm stands beside the MLP of a transformer block."""
+    """Whether a layer norm stands in a transformer block: beside one MLP, which is of its width."""
     if len(unit.shape) != 1 or not unit.parent:
         return False
-    hidden = (4 * unit.shape[0], unit.shape[0])
-    return any(u.shape == hidden and u.path.startswith(f'{unit.parent}.') for u in units)
+    beside = [u.shape for u in units if u.path.startswith(f'{unit.parent}.') and len(u.shape) == 2]
+    return [hidden for hidden, width in beside if hidden == 4 * width] == [4 * unit.shape[0]]
 
 
 def _siblings(found: Sequence[_Unit], number: int) -> list[_Unit]:
-    """Of layer norms of one width, those in a numbered list, which norms of scales are."""
+    """Of too many layer norms of one width, those in a numbered list or in the innermost block."""
+    depths = [unit.path.count('.') for unit in found]
+    inner = [unit for unit, depth in zip(found, depths) if depth == max(depths)]
     listed = [unit for unit in found if unit.path.rpartition('.')[2].isdigit()]
-    return listed if len(listed) == number else list(found)
+    return next((some for some in (listed, inner) if len(some) == number), list(found))
 
 
 def _queries_first(found: Sequence[_Unit]) -> list[_Unit]:
