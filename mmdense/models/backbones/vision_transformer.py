@@ -201,7 +201,7 @@ class VisionTransformer(PretrainedInitMixin, ConstructorInitModule):
             )
         patches = self.patch_embed(x)
         grid = (patches.shape[-2], patches.shape[-1])
-        cls_token = self.cls_token.expand(len(x), -1, -1).to(patches.dtype)
+        cls_token = self.cls_token.expand(x.shape[0], -1, -1).to(patches.dtype)
         tokens = torch.cat([cls_token, to_tokens(patches)], dim=1) + self._positions(grid)
         recompute = self.with_cp and torch.is_grad_enabled()
         maps = []

@@ -24,9 +24,9 @@ def mixed_score_attention(
 ) -> tuple[Tensor, Tensor | None]:
     """Multi-head attention whose scores are mixed over the heads and added to before the softmax.
 
-    ``scores[g] = sum over h of mix[g, h] * scale * query[h] key[h]^T + bias[g]``. If nobody needs
-    the scores, the sum over h is one product of the concatenated heads, so that the fused kernel
-    of PyTorch computes the same without storing them.
+    ``scores[g] = sum over h of mix[g, h] * scale * query[h] key[h]^T + bias[g]``. The sum over h is
+    computed as one product of all heads side by side, so that scores which are not yet mixed are
+    never stored; where nobody needs the mixed ones, PyTorch's fused attention takes over.
 
     Args:
         query (Tensor): ``(B, H, Q, C)``.
@@ -40,22 +40,21 @@ def mixed_score_attention(
     Returns:
         tuple: ``(B, H, Q, D)``, and the scores ``(B, H, Q, K)`` before the softmax, or None.
     """
-    heads = query.shape[1]
-    if need_scores:
-        scores = (query * scale) @ key.transpose(-1, -2)
-        if mix is not None:
-            scores = torch.einsum('gh,bhqk->bgqk', mix.to(scores.dtype), scores)
-        if bias is not None:
-            scores = scores + bias
-        weights = at_least_float32(scores).softmax(dim=-1)
-        return weights.to(value.dtype) @ value, scores
     if mix is not None:
         # (B, g, Q, h, C): one query per mixed head, as wide as all heads together.
         query = torch.einsum('gh,bhqc->bgqhc', mix.to(query.dtype), query).flatten(3)
-        key = key.transpose(1, 2).flatten(2)[:, None].expand(-1, heads, -1, -1)
-    mask = None if bias is None else bias.to(query.dtype)
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
-    return mixed, None
+        key = key.transpose(1, 2).flatten(2)[:, None].expand(-1, query.shape[1], -1, -1)
+    if not need_scores:
+        mask = None if bias is None else bias.to(query.dtype)
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+        return mixed, None
+    if bias is None:
+        scores = (query * scale) @ key.transpose(-1, -2)
+    else:
+        parts = [part.flatten(0, 1) for part in (bias, query, key.transpose(-1, -2))]
+        scores = torch.baddbmm(*parts, alpha=scale).unflatten(0, query.shape[:2])
+    weights = at_least_float32(scores).softmax(dim=-1)
+    return weights.to(value.dtype) @ value, scores
 
 
 class MessagePassingAttention(nn.Module):

@@ -33,6 +33,21 @@ def test_form_without_stored_scores_equals_the_explicit_one(mixed, biased):
     torch.testing.assert_close(lean_grads, grads, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize('need_scores', [True, False])
+def test_scores_are_kept_once_at_most(need_scores):
+    """Of tensors as large as the scores, the softmax keeps one; nothing unmixed is kept."""
+    q, k, v, mix, bias = operands(queries=40, keys=30)
+    kept = []
+
+    def note(tensor):
+        kept.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        mixed_score_attention(q, k, v, 0.3, mix, bias, need_scores)
+    assert len({t.data_ptr() for t in kept if t.numel() >= bias.numel()}) == 1
+
+
 def test_scores_by_hand():
     q, k, v, mix, bias = operands(batch=1)
     out, scores = mixed_score_attention(q, k, v, 0.3, mix, bias)

@@ -182,6 +182,26 @@ def test_bf16_autocast_stays_close():
         torch.testing.assert_close(found[task].float(), expected[task], rtol=0.1, atol=0.1)
 
 
+@pytest.mark.slow
+def test_exports_with_any_number_of_pictures():
+    class Both(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.decoder, self.up = necks()
+
+        def forward(self, x):
+            feats = self.up(self.decoder(DenseFeatures(shared=(x,) * 4)))
+            return [feats.per_task[task] for task in PAIR]
+
+    model = Both().eval()
+    batch = torch.export.Dim('batch', min=2)
+    x = torch.randn(2, 6, 4, 6)
+    program = torch.export.export(model, (x,), dynamic_shapes=({0: batch},))
+    x = torch.randn(3, 6, 4, 6)
+    for found, expected in zip(program.module()(x), model(x)):
+        torch.testing.assert_close(found, expected)
+
+
 def test_earlier_predictions_are_kept():
     decoder, _ = necks()
     before = dict(semseg=[torch.zeros(1)])
