@@ -1,5 +1,6 @@
 """Necks: features to features."""
 
+from .cross_task_affinity import CrossTaskAffinity
 from .deformable_mixer import DeformableMixer
 from .demt_neck import DeMTNeck
 from .feature_propagation import FeaturePropagation
@@ -9,6 +10,7 @@ from .kmax_pixel_decoder import KMaXPixelDecoder
 from .multi_scale_fusion import MultiScaleFusion
 from .multi_scale_initial_task_heads import MultiScaleInitialTaskHeads
 from .pad_distillation import MultiScaleDistillation, PADDistillation
+from .pattern_affinity_propagation import PatternAffinityPropagation
 from .preliminary_decoder import PreliminaryDecoder
 from .task_interaction import TaskInteraction
 from .task_query import TaskQuery
@@ -16,6 +18,7 @@ from .up_transformer import UPTransformer
 from .width_reduction import WidthReduction
 
 __all__ = [
+    'CrossTaskAffinity',
     'DeMTNeck',
     'DeformableMixer',
     'FeaturePropagation',
@@ -26,6 +29,7 @@ __all__ = [
     'MultiScaleFusion',
     'MultiScaleInitialTaskHeads',
     'PADDistillation',
+    'PatternAffinityPropagation',
     'PreliminaryDecoder',
     'TaskInteraction',
     'TaskQuery',

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from mmdense.models.layers import BATCH_NORM, LevelFusion
 from mmdense.registry import MODELS
 from mmdense.structures import DenseFeatures
-from mmdense.utils import ShapeError
 
-from .task_features import check_tasks
+from .task_features import check_levels, check_tasks
 
 
 @MODELS.register_module()
@@ -71,20 +70,11 @@ class HRFusion(nn.Module):
     def forward(self, feats: DenseFeatures) -> DenseFeatures:
         corners = feats.align_corners if self.align_corners is None else self.align_corners
         if not self.per_task:
-            self._check('the shared ones', feats.shared)
+            check_levels('HRFusion', feats.shared, self.in_channels)
             return feats.replace(shared=(self.fusions['shared'](feats.shared, corners),))
         own = dict(feats.per_task)
         for task, fusion in self.fusions.items():
             maps = feats.maps_for(task)
-            self._check(f"those of task '{task}'", maps)
+            check_levels('HRFusion', maps, self.in_channels, f"those of task '{task}'")
             own[task] = fusion(maps, corners)
         return feats.replace(per_task=own)
-
-    def _check(self, which: str, maps: Sequence[Tensor]) -> None:
-        got = tuple(x.shape[1] for x in maps)
-        if got != self.in_channels:
-            raise ShapeError(
-                f'HRFusion: the maps it reads, {which}, have {got} channels, expected '
-                f'{self.in_channels}, fine to coarse. Set `in_channels` to the channels of the '
-                'part before it.'
-            )

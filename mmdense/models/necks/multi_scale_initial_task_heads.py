@@ -16,7 +16,7 @@ from mmdense.structures import DenseFeatures
 from mmdense.utils import ShapeError
 
 from .feature_propagation import FeaturePropagation
-from .task_features import add_intermediate, check_tasks
+from .task_features import add_intermediate, check_levels, check_tasks
 
 
 class LevelHeads(nn.Module):
@@ -75,8 +75,8 @@ class MultiScaleInitialTaskHeads(nn.Module):
             as large as the one before.
         task_channels (Mapping[str, int]): Task to its output channels; injected by the model.
         fpm_softmax (str): ``'tasks'`` (paper) or ``'released'``; see :class:`FeaturePropagation`.
-        divisor (int): What both sides of the network input must be a multiple of: the stride of
-            the coarsest level.
+        divisor (int | None): What both sides of the network input must be a multiple of: the
+            stride of the coarsest level. None: that of levels that begin at stride 4, 32 for four.
         norm_cfg (Mapping): Norm layers.
 
     Attributes:
@@ -102,13 +102,13 @@ class MultiScaleInitialTaskHeads(nn.Module):
         in_channels: Sequence[int],
         task_channels: Mapping[str, int],
         fpm_softmax: str = 'tasks',
-        divisor: int = 32,
+        divisor: int | None = None,
         norm_cfg: Mapping[str, Any] = BATCH_NORM,
     ) -> None:
         super().__init__()
         self.tasks = check_tasks('MultiScaleInitialTaskHeads', list(task_channels))
         self.channels = tuple(in_channels)
-        self.divisor = divisor
+        self.divisor = 2 ** (len(self.channels) + 1) if divisor is None else divisor
         self.levels = nn.ModuleList(
             LevelHeads(own + coarser, own, task_channels, norm_cfg)
             for own, coarser in zip(self.channels, (*self.channels[1:], 0))
@@ -142,13 +142,7 @@ class MultiScaleInitialTaskHeads(nn.Module):
         return resize(hint, size, align_corners=False).to(x.dtype)
 
     def _check(self, feats: DenseFeatures) -> None:
-        got = tuple(x.shape[1] for x in feats.shared)
-        if got != self.channels:
-            raise ShapeError(
-                f'MultiScaleInitialTaskHeads: maps of {got} channels, expected in_channels='
-                f'{self.channels}, fine to coarse. Set `in_channels` to the `channels` of the '
-                'backbone.'
-            )
+        check_levels('MultiScaleInitialTaskHeads', feats.shared, self.channels)
         sides = feats.image_size
         sizes = [tuple(x.shape[-2:]) for x in feats.shared]
         halved = all(a == (2 * b[0], 2 * b[1]) for a, b in pairwise(sizes))

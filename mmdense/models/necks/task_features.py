@@ -33,6 +33,26 @@ def check_channels(name: str, x: Tensor, channels: int) -> None:
         )
 
 
+def check_levels(
+    name: str, maps: Sequence[Tensor], channels: Sequence[int], which: str = 'the shared ones'
+) -> None:
+    """Raise ``ShapeError`` unless the maps ``(B, C_i, h_i, w_i)`` have the channels of the config.
+
+    Args:
+        name (str): The neck, for messages.
+        maps (Sequence[Tensor]): What it reads.
+        channels (Sequence[int]): ``in_channels`` of the neck.
+        which (str): Whose maps these are, for messages.
+    """
+    got = tuple(x.shape[1] for x in maps)
+    if got != tuple(channels):
+        raise ShapeError(
+            f'{name}: the maps it reads, {which}, have {got} channels, expected in_channels='
+            f'{tuple(channels)}, fine to coarse. Set `in_channels` to the `channels` of the '
+            'backbone or neck before it.'
+        )
+
+
 def task_maps(
     name: str, feats: DenseFeatures, tasks: Sequence[str], channels: int, index: int = 0
 ) -> list[Tensor]:
