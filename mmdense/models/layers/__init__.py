@@ -14,6 +14,7 @@ from .init import ConstructorInitModule, he_trunc_normal_, reset_tree, trunc_nor
 from .layer_norm import ChannelLayerNorm
 from .level_fusion import LevelFusion, concat_levels
 from .nddr import NDDRLayer
+from .message_passing_attention import MessagePassingAttention, mixed_score_attention
 from .precision import as_parameters_of, at_least_float32, full_precision
 from .residual_blocks import BATCH_NORM, basic_block, bottleneck, conv_norm_relu, norm_layer
 from .token_attention import TokenAttention, TokenMLP, to_map, to_tokens
@@ -35,6 +36,7 @@ __all__ = [
     'LevelFusion',
     'LinearNorm',
     'NDDRLayer',
+    'MessagePassingAttention',
     'OffsetPredictor',
     'TokenAttention',
     'TokenMLP',
@@ -50,6 +52,7 @@ __all__ = [
     'from_windows',
     'full_precision',
     'he_trunc_normal_',
+    'mixed_score_attention',
     'norm_layer',
     'reset_tree',
     'shifted_apart',
