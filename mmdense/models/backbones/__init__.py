@@ -26,11 +26,9 @@ __all__ = [
     'SwinTransformer',
     'SwinV2',
     'TaskBackbones',
-    'convert_convnext_keys',
-    'convert_swin_keys',
-    'convert_swin_v2_keys',
     'VisionTransformer',
     'convert_convnext_keys',
     'convert_swin_keys',
+    'convert_swin_v2_keys',
     'convert_vit_keys',
 ]

@@ -13,8 +13,8 @@ from .fold import fold_batch_norms
 from .init import ConstructorInitModule, he_trunc_normal_, reset_tree, trunc_normal_
 from .layer_norm import ChannelLayerNorm
 from .level_fusion import LevelFusion, concat_levels
-from .nddr import NDDRLayer
 from .message_passing_attention import MessagePassingAttention, mixed_score_attention
+from .nddr import NDDRLayer
 from .precision import as_parameters_of, at_least_float32, full_precision
 from .residual_blocks import BATCH_NORM, basic_block, bottleneck, conv_norm_relu, norm_layer
 from .token_attention import TokenAttention, TokenMLP, to_map, to_tokens
@@ -35,8 +35,8 @@ __all__ = [
     'DropPath',
     'LevelFusion',
     'LinearNorm',
-    'NDDRLayer',
     'MessagePassingAttention',
+    'NDDRLayer',
     'OffsetPredictor',
     'TokenAttention',
     'TokenMLP',
