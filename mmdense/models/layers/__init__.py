@@ -3,6 +3,17 @@
 from .axial_attention import AxialAttention
 from .batch_norm import BNSettings, eval_affine
 from .checkpoint import checkpointed
+from .context import (
+    ContextType,
+    GlobalContext,
+    LocalContext,
+    SourceLabelContext,
+    TargetLabelContext,
+    global_context,
+    label_context,
+    pool_by_labels,
+    spatial_softmax,
+)
 from .conv_norm import ConvNorm, LinearNorm
 from .deformable_conv import OFFSET_MODES, DeformableConv1x1, OffsetPredictor
 from .drop_path import DropPath
@@ -10,6 +21,7 @@ from .fold import fold_batch_norms
 from .init import ConstructorInitModule, he_trunc_normal_, reset_tree, trunc_normal_
 from .layer_norm import ChannelLayerNorm
 from .precision import as_parameters_of, at_least_float32, full_precision
+from .stacked_projection import StackedProjection, xavier_conv1x1
 from .token_attention import TokenAttention, TokenMLP, to_map, to_tokens
 
 __all__ = [
@@ -18,10 +30,16 @@ __all__ = [
     'BNSettings',
     'ChannelLayerNorm',
     'ConstructorInitModule',
+    'ContextType',
     'ConvNorm',
     'DeformableConv1x1',
     'DropPath',
+    'GlobalContext',
     'LinearNorm',
+    'LocalContext',
+    'SourceLabelContext',
+    'StackedProjection',
+    'TargetLabelContext',
     'OffsetPredictor',
     'TokenAttention',
     'TokenMLP',
@@ -31,9 +49,14 @@ __all__ = [
     'eval_affine',
     'fold_batch_norms',
     'full_precision',
+    'global_context',
     'he_trunc_normal_',
+    'label_context',
+    'pool_by_labels',
     'reset_tree',
+    'spatial_softmax',
     'to_map',
     'to_tokens',
     'trunc_normal_',
+    'xavier_conv1x1',
 ]
