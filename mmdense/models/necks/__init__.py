@@ -4,6 +4,8 @@ from .deformable_mixer import DeformableMixer
 from .demt_neck import DeMTNeck
 from .kmax_pixel_decoder import KMaXPixelDecoder
 from .multi_scale_fusion import MultiScaleFusion
+from .relational_context import RelationalContext
+from .relational_context_search import RelationalContextSearch
 from .task_interaction import TaskInteraction
 from .task_query import TaskQuery
 from .width_reduction import WidthReduction
@@ -13,6 +15,8 @@ __all__ = [
     'DeformableMixer',
     'KMaXPixelDecoder',
     'MultiScaleFusion',
+    'RelationalContext',
+    'RelationalContextSearch',
     'TaskInteraction',
     'TaskQuery',
     'WidthReduction',
