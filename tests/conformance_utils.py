@@ -15,6 +15,7 @@ from mmdense.structures import DenseDataSample
 ROOT = Path(__file__).parents[1]
 #: One small config per method.
 METHODS = {
+    'atrc': 'configs/atrc/atrc_r18-thin_1xb8-600_rooms-96x128.py',
     'conv baseline': 'configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py',
     'demt': 'configs/demt/demt_r18-thin_1xb8-600_rooms-96x128.py',
     'polymax': 'configs/polymax/polymax_convnext-atto_1xb8-quickstart_rooms-96x128.py',

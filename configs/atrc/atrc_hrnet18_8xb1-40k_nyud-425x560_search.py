@@ -13,3 +13,5 @@ model = dict(
         depth=dict(dropout_ratio=0.0),
         normal=dict(dropout_ratio=0.0),
         boundary=dict(dropout_ratio=0.0)))
+optim_wrapper = _base_.search_optim_wrapper
+custom_hooks = _base_.search_hooks

@@ -14,3 +14,5 @@ model = dict(
         saliency=dict(dropout_ratio=0.0),
         normal=dict(dropout_ratio=0.0),
         boundary=dict(dropout_ratio=0.0)))
+optim_wrapper = _base_.search_optim_wrapper
+custom_hooks = _base_.search_hooks

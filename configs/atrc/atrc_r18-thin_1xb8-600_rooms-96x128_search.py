@@ -1,7 +1,6 @@
 # The search for the genotype; it ends with genotype.json in the work directory.
 _base_ = ['./atrc_r18-thin_1xb8-600_rooms-96x128.py', '../_base_/schedules/atrc_search.py']
 
-max_iters = 600
 model = dict(
     neck=dict(
         _delete_=True,
@@ -16,3 +15,5 @@ model = dict(
         boundary=dict(dropout_ratio=0.0),
         saliency=dict(dropout_ratio=0.0),
         part=dict(dropout_ratio=0.0)))
+optim_wrapper = _base_.search_optim_wrapper
+custom_hooks = _base_.search_hooks
