@@ -161,9 +161,9 @@ _operator.register_autograd(_backward, setup_context=_keep)
 
 def local_attention_flops(
     query: tuple[int, ...],
-    key: tuple[int, ...],  # noqa: ARG001
+    key: tuple[int, ...],
     value: tuple[int, ...],
-    allowed: object,  # noqa: ARG001
+    allowed: object,
     window: int,
     *_: object,
     **__: object,

@@ -122,3 +122,56 @@ def read_directions(where: str, directions: Directions, num: int) -> np.ndarray:
     if not np.allclose(lengths, 1, atol=1e-3):
         raise ValueError(f'{where}: directions have lengths {lengths.tolist()}, expected 1.')
     return found
+
+
+def spherical_kmeans(
+    vectors: np.ndarray, num: int, seed: int = 0, max_iters: int = 300
+) -> tuple[np.ndarray, float]:
+    """Unit vectors that the given ones gather around, by cosine similarity.
+
+    Starts from scipy's k-means++; then every vector goes to its nearest centroid, and a centroid
+    becomes the normalised sum of its vectors, until none changes.
+
+    Args:
+        vectors (ndarray): Unit vectors ``(N, 3)``.
+        num (int): K, number of centroids.
+        seed (int): Of the start.
+        max_iters (int): Upper bound of the iterations.
+
+    Returns:
+        tuple: Centroids ``(K, 3)`` float64, by falling share of the vectors, and the mean angle in
+        degrees between a vector and its centroid.
+
+    Raises:
+        ValueError: If there are fewer than ``num`` different vectors.
+    """
+    from scipy.cluster.vq import kmeans2
+
+    points = np.asarray(vectors, dtype=np.float64)
+    different = len(np.unique(points, axis=0))
+    if different < num:
+        raise ValueError(
+            f'spherical_kmeans: {different} different vectors for {num} centroids; give more '
+            'pictures or ask for fewer centroids.'
+        )
+    start, _ = kmeans2(points, num, iter=1, minit='++', seed=seed)
+    centroids = _unit(start)
+    labels = np.full(len(points), -1)
+    for _ in range(max_iters):
+        similarity = points @ centroids.T
+        previous, labels = labels, similarity.argmax(1)
+        if (labels == previous).all():
+            break
+        sums = np.stack([np.bincount(labels, points[:, d], num) for d in range(3)], axis=1)
+        # A centroid without vectors, or whose vectors cancel, stays where it is.
+        moved = np.linalg.norm(sums, axis=1) > 1e-9
+        centroids[moved] = _unit(sums[moved])
+    order = np.argsort(-np.bincount(labels, minlength=num), kind='stable')
+    nearest = (points * centroids[labels]).sum(1).clip(-1, 1)
+    return centroids[order], float(np.degrees(np.arccos(nearest)).mean())
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit: np.ndarray = vectors / np.maximum(length, 1e-12)
+    return unit

@@ -150,9 +150,7 @@ class LocalContext(ContextType):
         self, query: Tensor, key: Tensor, value: Tensor, valid: Tensor | None = None
     ) -> Tensor:
         with full_precision(query):
-            return local_attention(
-                query, key, value, self.window, valid=valid, border=self.border
-            )
+            return local_attention(query, key, value, self.window, valid=valid, border=self.border)
 
 
 @MODELS.register_module()

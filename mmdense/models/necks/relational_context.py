@@ -86,9 +86,7 @@ class BaseRelationalContext(nn.Module):
         )
         width = self.fusion.channels[0]
         self.channels = width // 4 if channels is None else channels
-        self.context_channels = (
-            self.channels // 2 if context_channels is None else context_channels
-        )
+        self.context_channels = self.channels // 2 if context_channels is None else context_channels
         self.mask_padding = mask_padding
         # mmcv's norm and ReLU, as in the head of the multi-task baseline.
         norm, act = dict(type='BN'), dict(type='ReLU')
