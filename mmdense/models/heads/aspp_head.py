@@ -1,20 +1,13 @@
-"""DeepLabv3+ head."""
+"""DeepLabv3 head."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from mmcv.cnn import (
-    ConvModule,
-    DepthwiseSeparableConvModule,
-    build_activation_layer,
-    build_norm_layer,
-)
 from torch import Tensor, nn
 
-from mmdense.models.losses.functional import resize
+from mmdense.models.layers import ASPP, BATCH_NORM, conv_norm_relu, reset_tree
 from mmdense.registry import MODELS
 from mmdense.structures import DenseFeatures
 from mmdense.tasks import BaseTask
@@ -22,119 +15,57 @@ from mmdense.tasks import BaseTask
 from .base_head import BaseDenseHead
 
 
-class ImagePooling(nn.Module):
-    """Global average, 1x1 convolution, norm, activation, spread over the map again."""
-
-    def __init__(
-        self, in_channels: int, channels: int, norm_cfg: dict[str, Any], act_cfg: dict[str, Any]
-    ) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, 1, bias=False)
-        self.norm = build_norm_layer(norm_cfg, channels)[1]
-        self.act = build_activation_layer(act_cfg)
-
-    def forward(self, x: Tensor) -> Tensor:
-        pooled = self.conv(x.mean(dim=(2, 3), keepdim=True))
-        # Spread before the norm: same statistics, and a batch of one picture trains too.
-        return self.act(self.norm(pooled.expand(-1, -1, *x.shape[2:])))
-
-
-class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling (DeepLabv3, arXiv 1706.05587).
-
-    Args:
-        in_channels (int): Channels of the map.
-        channels (int): Width of each branch and of the output.
-        dilations (Sequence[int]): Rates of the 3x3 branches.
-        norm_cfg (dict): Norm layer.
-        act_cfg (dict): Activation.
-
-    Shape:
-        - input: ``(B, in_channels, h, w)``.
-        - output: ``(B, channels, h, w)``.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        dilations: Sequence[int],
-        norm_cfg: dict[str, Any],
-        act_cfg: dict[str, Any],
-    ) -> None:
-        super().__init__()
-        common: dict[str, Any] = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.branches = nn.ModuleList([ConvModule(in_channels, channels, 1, **common)])
-        for rate in dilations:
-            self.branches.append(
-                ConvModule(in_channels, channels, 3, padding=rate, dilation=rate, **common)
-            )
-        self.branches.append(ImagePooling(in_channels, channels, norm_cfg, act_cfg))
-        self.project = ConvModule(channels * len(self.branches), channels, 1, **common)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.project(torch.cat([branch(x) for branch in self.branches], dim=1))
-
-
 @MODELS.register_module()
-class DeepLabV3PlusHead(BaseDenseHead):
-    """DeepLabv3+ (Chen et al., ECCV 2018, arXiv 1802.02611), the baseline of PolyMaX.
+class ASPPHead(BaseDenseHead):
+    """Atrous spatial pyramid pooling, dropout, 3x3 convolution, 1x1 to the task's channels.
 
-    ASPP on the coarsest map, bilinear to the finest, concatenation with the finest map
-    projected to few channels, two depthwise-separable 3x3 convolutions, 1x1 to the task's
-    channels: classification for labels, regression for depth and normals.
+    DeepLabv3 (Chen et al., arXiv 1706.05587), the head of the dilated ResNet models of
+    Vandenhende et al. (TPAMI 2021) and of CTAL (WACV 2025) on SwinV2. PyTorch's initial
+    weights; the bias of the task is not used.
 
     Args:
         task (BaseTask): Injected by the model.
-        in_channels (Sequence[int]): Channels of the fine and the coarse map.
-        in_index (Sequence[int]): Their indices.
-        channels (int): Width of ASPP and of the fusion.
-        low_channels (int): Width of the projected fine map.
-        dilations (Sequence[int]): Rates of ASPP; those of output stride 32 and 16.
-        norm_cfg (dict): Norm layer.
-        act_cfg (dict): Activation.
-        dropout_ratio (float): Channel dropout after ASPP.
+        in_channels (int): Channels of the map.
+        in_index (int): Which map to read. Defaults to the coarsest, -1.
+        channels (int): Width of every branch and of the 3x3 convolution.
+        dilations (Sequence[int]): Rates of the 3x3 branches; those of output stride 8.
+        dropout_ratio (float): Dropout of single values after the pyramid.
+        norm_cfg (Mapping): Norm layers.
         **kwargs: As in :class:`BaseDenseHead`.
 
     Shape:
-        - output: ``(B, num_channels, h, w)``, the size of the fine map.
+        - output: ``(B, num_channels, h, w)``, the size of the map.
 
     Raises:
-        ValueError: If it is not given two maps.
+        ValueError: If it is given several maps.
     """
 
     def __init__(
         self,
         task: BaseTask,
-        in_channels: Sequence[int],
-        in_index: Sequence[int] = (0, -1),
+        in_channels: int,
+        in_index: int = -1,
         channels: int = 256,
-        low_channels: int = 48,
-        dilations: Sequence[int] = (6, 12, 18),
-        norm_cfg: dict[str, Any] = dict(type='BN'),  # noqa: B006  (read only)
-        act_cfg: dict[str, Any] = dict(type='ReLU'),  # noqa: B006  (read only)
+        dilations: Sequence[int] = (12, 24, 36),
+        dropout_ratio: float = 0.5,
+        norm_cfg: Mapping[str, Any] = BATCH_NORM,
         **kwargs: Any,
     ) -> None:
         super().__init__(task, in_channels, in_index, **kwargs)
-        if len(self.in_channels) != 2:
+        if len(self.in_channels) != 1:
             raise ValueError(
-                f'{self.config_key}: DeepLabV3PlusHead reads two maps (fine, coarse), in_channels '
-                f'is {self.in_channels}. Give two, for example in_channels=(256, 2048).'
+                f'{self.config_key}: ASPPHead reads one map, in_channels is {in_channels}. Give '
+                'the channels of one, for example in_channels=512.'
             )
-        low, high = self.in_channels
-        common: dict[str, Any] = dict(norm_cfg=norm_cfg, act_cfg=act_cfg)
-        self.aspp = ASPP(high, channels, dilations, **common)
-        self.low_projection = ConvModule(low, low_channels, 1, **common)
-        self.fusion = nn.Sequential(
-            DepthwiseSeparableConvModule(channels + low_channels, channels, 3, padding=1, **common),
-            DepthwiseSeparableConvModule(channels, channels, 3, padding=1, **common),
-        )
+        norm_cfg = dict(norm_cfg)
+        self.aspp = ASPP(self.in_channels[0], channels, dilations, norm_cfg, dict(type='ReLU'))
+        # mmcv's convolution modules start Kaiming-normal; back to PyTorch's own weights.
+        reset_tree(self.aspp)
+        # Not the channel dropout of other heads.
+        self.dropout = nn.Dropout(dropout_ratio)
+        self.conv = conv_norm_relu(channels, channels, 3, norm_cfg=norm_cfg)
         self.predictor = nn.Conv2d(channels, self.task.num_channels, 1)
-        nn.init.constant_(self.predictor.get_parameter('bias'), self.task.initial_bias)
 
     def forward(self, feats: DenseFeatures) -> Tensor:
-        fine, coarse = self.select(feats)
-        context = self.dropout(self.aspp(coarse))
-        size = (fine.shape[-2], fine.shape[-1])
-        context = resize(context, size, self.corners(feats)).to(context.dtype)
-        return self.predictor(self.fusion(torch.cat([context, self.low_projection(fine)], dim=1)))
+        (x,) = self.select(feats)
+        return self.predictor(self.conv(self.dropout(self.aspp(x))))

@@ -92,7 +92,9 @@ class BaseDenseHead(BaseModule):
         self.in_index = self._indices(in_index)
         self.align_corners = align_corners
         self.intermediate_weight = intermediate_weight
-        self.dropout = nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else nn.Identity()
+        self.dropout: nn.Module = (
+            nn.Dropout2d(dropout_ratio) if dropout_ratio > 0 else nn.Identity()
+        )
         configs = task.losses if losses is None else losses
         self.losses = nn.ModuleList(MODELS.build(dict(cfg)) for cfg in configs)
         self._loss_names = unique_names([loss_name(loss) for loss in self.losses])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
-from mmdense.models.losses.functional import resize
+from mmdense.models.layers import concat_levels
 from mmdense.registry import MODELS
 from mmdense.structures import DenseFeatures
 
@@ -82,7 +81,5 @@ class ConvHead(BaseDenseHead):
 
     def forward(self, feats: DenseFeatures) -> Tensor:
         maps = self.select(feats)
-        size = max(((m.shape[-2], m.shape[-1]) for m in maps), key=lambda hw: hw[0] * hw[1])
-        corners = self.corners(feats)
-        fused = torch.cat([resize(m, size, corners).to(m.dtype) for m in maps], dim=1)
+        fused = concat_levels(maps, self.corners(feats))
         return self.predictor(self.dropout(self.convs(fused)))

@@ -1,5 +1,6 @@
 """Small layers that several networks share."""
 
+from .aspp import ASPP
 from .axial_attention import AxialAttention
 from .batch_norm import BNSettings, eval_affine
 from .checkpoint import checkpointed
@@ -20,11 +21,15 @@ from .drop_path import DropPath
 from .fold import fold_batch_norms
 from .init import ConstructorInitModule, he_trunc_normal_, reset_tree, trunc_normal_
 from .layer_norm import ChannelLayerNorm
+from .level_fusion import LevelFusion, concat_levels
 from .precision import as_parameters_of, at_least_float32, full_precision
+from .residual_blocks import BATCH_NORM, basic_block, bottleneck, conv_norm_relu, norm_layer
 from .stacked_projection import StackedProjection, xavier_conv1x1
 from .token_attention import TokenAttention, TokenMLP, to_map, to_tokens
 
 __all__ = [
+    'ASPP',
+    'BATCH_NORM',
     'OFFSET_MODES',
     'AxialAttention',
     'BNSettings',
@@ -35,6 +40,7 @@ __all__ = [
     'DeformableConv1x1',
     'DropPath',
     'GlobalContext',
+    'LevelFusion',
     'LinearNorm',
     'LocalContext',
     'OffsetPredictor',
@@ -45,13 +51,18 @@ __all__ = [
     'TokenMLP',
     'as_parameters_of',
     'at_least_float32',
+    'basic_block',
+    'bottleneck',
     'checkpointed',
+    'concat_levels',
+    'conv_norm_relu',
     'eval_affine',
     'fold_batch_norms',
     'full_precision',
     'global_context',
     'he_trunc_normal_',
     'label_context',
+    'norm_layer',
     'pool_by_labels',
     'reset_tree',
     'spatial_softmax',

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mmdense.models.losses.functional import resize
+from mmdense.models.layers import concat_levels
 from mmdense.registry import MODELS
 from mmdense.structures import DenseFeatures
-from mmdense.utils import ShapeError
+
+from .task_features import check_levels
 
 
 @MODELS.register_module()
@@ -64,17 +64,7 @@ class MultiScaleFusion(nn.Module):
         self.channels = (sum(self.in_channels[i] for i in self.in_index),)
 
     def forward(self, feats: DenseFeatures) -> DenseFeatures:
-        got = tuple(x.shape[1] for x in feats.shared)
-        if got != self.in_channels:
-            raise ShapeError(
-                f'MultiScaleFusion: maps of {got} channels, expected in_channels='
-                f'{self.in_channels}, fine to coarse. Set `in_channels` to the `channels` of the '
-                'backbone.'
-            )
+        check_levels('MultiScaleFusion', feats.shared, self.in_channels)
         corners = feats.align_corners if self.align_corners is None else self.align_corners
-        finest = feats.shared[min(self.in_index)]
-        size = (finest.shape[-2], finest.shape[-1])
-        maps: list[Tensor] = [
-            resize(feats.shared[i], size, corners).to(finest.dtype) for i in self.in_index
-        ]
-        return feats.replace(shared=(torch.cat(maps, dim=1),))
+        maps = [feats.shared[i] for i in self.in_index]
+        return feats.replace(shared=(concat_levels(maps, corners),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -30,6 +30,26 @@ def check_channels(name: str, x: Tensor, channels: int) -> None:
         raise ShapeError(
             f'{name}: the map it reads has {x.shape[1]} channels (shape {tuple(x.shape)}), '
             f'expected {channels}. Set the channels of this neck to those of the part before it.'
+        )
+
+
+def check_levels(
+    name: str, maps: Sequence[Tensor], channels: Sequence[int], which: str = 'the shared ones'
+) -> None:
+    """Raise ``ShapeError`` unless the maps ``(B, C_i, h_i, w_i)`` have the channels of the config.
+
+    Args:
+        name (str): The neck, for messages.
+        maps (Sequence[Tensor]): What it reads.
+        channels (Sequence[int]): ``in_channels`` of the neck.
+        which (str): Whose maps these are, for messages.
+    """
+    got = tuple(x.shape[1] for x in maps)
+    if got != tuple(channels):
+        raise ShapeError(
+            f'{name}: the maps it reads, {which}, have {got} channels, expected in_channels='
+            f'{tuple(channels)}, fine to coarse. Set `in_channels` to the `channels` of the '
+            'backbone or neck before it.'
         )
 
 
@@ -64,3 +84,13 @@ def task_maps(
     if len(set(sizes.values())) > 1:
         raise ShapeError(f'{name}: maps of the tasks differ in size, {sizes}; expected one size.')
     return maps
+
+
+def add_intermediate(
+    feats: DenseFeatures, logits: Mapping[str, Sequence[Tensor]]
+) -> dict[str, list[Tensor]]:
+    """``feats.intermediate`` with further ``logits`` ``(B, D, h, w)`` of each task at the end."""
+    grown = {task: list(before) for task, before in feats.intermediate.items()}
+    for task, more in logits.items():
+        grown.setdefault(task, []).extend(more)
+    return grown

@@ -28,6 +28,9 @@ EVERY_HEAD = [
     dict(type='ConvHead', in_channels=8, channels=8),
     dict(type='ConvHead', in_channels=CHANNELS, in_index='all', channels=8, num_convs=2),
     dict(type='DeepLabV3PlusHead', in_channels=(8, 20), channels=16, low_channels=6),
+    dict(type='ResidualHead', in_channels=8),
+    dict(type='HRHead', in_channels=CHANNELS),
+    dict(type='ASPPHead', in_channels=12, in_index=1, channels=8),
 ]
 
 

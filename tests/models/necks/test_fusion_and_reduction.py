@@ -39,7 +39,7 @@ def test_wrong_levels_are_one_clear_error():
         MultiScaleFusion(CHANNELS, (0, 4))
     with pytest.raises(ValueError, match='names a level twice'):
         MultiScaleFusion(CHANNELS, (0, -4))
-    with pytest.raises(ShapeError, match=r'maps of \(3, 4\) channels, expected'):
+    with pytest.raises(ShapeError, match=r'MultiScaleFusion.*\(3, 4\) channels, expected'):
         MultiScaleFusion(CHANNELS)(DenseFeatures(shared=levels()[:2]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -12,7 +12,11 @@ from mmdense.utils import ShapeError
 
 def full_precision(tensor: Tensor) -> AbstractContextManager:
     """A context in which autocast leaves matrix products on ``tensor``'s device in fp32."""
-    return torch.autocast(device_type=tensor.device.type, enabled=False)
+    kind = tensor.device.type
+    # The meta device, on which operations are counted, knows no autocast.
+    if not torch.amp.is_autocast_available(kind):
+        return nullcontext()
+    return torch.autocast(device_type=kind, enabled=False)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
