@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 #: One small config per method.
 _ROOMS = '1xb8-600_rooms-96x128'
 METHODS = {
+    'atrc': 'configs/atrc/atrc_r18-thin_1xb8-600_rooms-96x128.py',
     'conv baseline': 'configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py',
     'cross-stitch': f'configs/cross-stitch/cross-stitch_r18-thin_{_ROOMS}.py',
     'ctal-ms': f'configs/ctal/ctal-ms_r18-thin_{_ROOMS}.py',

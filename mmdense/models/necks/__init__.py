@@ -12,6 +12,8 @@ from .multi_scale_initial_task_heads import MultiScaleInitialTaskHeads
 from .pad_distillation import MultiScaleDistillation, PADDistillation
 from .pattern_affinity_propagation import PatternAffinityPropagation
 from .preliminary_decoder import PreliminaryDecoder
+from .relational_context import RelationalContext
+from .relational_context_search import RelationalContextSearch
 from .task_interaction import TaskInteraction
 from .task_query import TaskQuery
 from .up_transformer import UPTransformer
@@ -31,6 +33,8 @@ __all__ = [
     'PADDistillation',
     'PatternAffinityPropagation',
     'PreliminaryDecoder',
+    'RelationalContext',
+    'RelationalContextSearch',
     'TaskInteraction',
     'TaskQuery',
     'UPTransformer',
