@@ -22,12 +22,12 @@ METHODS = {
     'ctal-ms': f'configs/ctal/ctal-ms_r18-thin_{_ROOMS}.py',
     'ctal-ss': f'configs/ctal/ctal-ss_r18-thin_{_ROOMS}.py',
     'demt': 'configs/demt/demt_r18-thin_1xb8-600_rooms-96x128.py',
+    'invpt': 'configs/invpt/invpt_vit-tiny_1xb8-600_rooms-96x128.py',
     'mtan': f'configs/mtan/mtan_r18-thin_{_ROOMS}.py',
     'mti-net': f'configs/mti-net/mti-net_r18-thin_{_ROOMS}.py',
     'nddr-cnn': f'configs/nddr-cnn/nddr-cnn_r18-thin_{_ROOMS}.py',
     'pad-net': f'configs/pad-net/pad-net_r18-thin_{_ROOMS}.py',
     'pap-net': f'configs/pap-net/pap-net_r18-thin_{_ROOMS}.py',
-    'invpt': 'configs/invpt/invpt_vit-tiny_1xb8-600_rooms-96x128.py',
     'polymax': 'configs/polymax/polymax_convnext-atto_1xb8-quickstart_rooms-96x128.py',
 }
 
