@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import ctypes
 import math
-import multiprocessing
 import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmdense.apis.benchmark import memory_status
+from mmdense.apis.benchmark import in_own_process, memory_status
 
 _MIB = 2**20
 #: Name to core; a subclass of :class:`Core` enters itself.
@@ -55,7 +54,7 @@ class Core(ABC):
 
     @abstractmethod
     def operands(self, options: argparse.Namespace) -> list[Tensor]:
-        """Random operands on the CPU, all of which get gradients."""
+        """Random operands on the CPU; those of floating point get gradients."""
 
     @abstractmethod
     def run(self, form: str, operands: list[Tensor], options: argparse.Namespace) -> Tensor:
@@ -165,7 +164,8 @@ def slope(rows: Sequence[CoreRow]) -> float:
 
 def _operands(core: Core, options: argparse.Namespace, device: str) -> list[Tensor]:
     torch.manual_seed(0)
-    return [tensor.to(device).requires_grad_() for tensor in core.operands(options)]
+    moved = [tensor.to(device) for tensor in core.operands(options)]
+    return [tensor.requires_grad_(tensor.is_floating_point()) for tensor in moved]
 
 
 def _forward(
@@ -185,7 +185,8 @@ def _step(
         out = core.run(form, operands, options)
         # A gradient that differs from place to place, and the same for all forms.
         incoming = torch.linspace(-1, 1, out.numel(), dtype=out.dtype, device=out.device)
-        gradients = torch.autograd.grad(out, operands, incoming.view(out.shape))
+        leaves = [tensor for tensor in operands if tensor.requires_grad]
+        gradients = torch.autograd.grad(out, leaves, incoming.view(out.shape))
         return [out.detach(), *gradients]
 
     return call
@@ -225,30 +226,7 @@ def _peak(
     """Rise of the peak memory in MiB, in a process that has done nothing else."""
     if not settings.memory:
         return None
-    context = multiprocessing.get_context('spawn')
-    receive, send = context.Pipe(duplex=False)
-    arguments = (send, core.name, form, options, settings, train)
-    process = context.Process(target=_measure_peak, args=arguments)
-    process.start()
-    send.close()
-    try:
-        peak: float | None = receive.recv()
-    except EOFError:  # it died, most likely for want of memory
-        peak = None
-    process.join()
-    return peak
-
-
-def _measure_peak(
-    send: Any,
-    name: str,
-    form: str,
-    options: argparse.Namespace,
-    settings: CoreSettings,
-    train: bool,
-) -> None:
-    send.send(measure_peak(CORES[name], form, options, settings, train))
-    send.close()
+    return in_own_process(measure_peak, core, form, options, settings, train)
 
 
 def measure_peak(
