@@ -6,4 +6,10 @@ from .deform_conv_layer import DeformConv2d
 from .local_attention import local_attention
 from .onnx import onnx_deform_conv
 
-__all__ = ['BACKENDS', 'DeformConv2d', 'deform_conv2d', 'local_attention', 'onnx_deform_conv']
+__all__ = [
+    'BACKENDS',
+    'DeformConv2d',
+    'deform_conv2d',
+    'local_attention',
+    'onnx_deform_conv',
+]

@@ -35,7 +35,9 @@ class DensePredictor(BaseModel):
             One whose ``takes_tasks`` or ``takes_task_channels`` is True is built with what
             it asks for, as necks are.
         heads (Mapping): Task name to the config of its head.
-        neck (dict | Sequence[dict] | None): Necks in order. A neck whose
+        neck (Mapping | Sequence[dict] | None): One neck, a list of necks in order, or a mapping
+            from names to them, also in order: ``neck=dict(fusion=dict(type=...),
+            affinity=dict(type=...))``, of which a child config can change one. A neck whose
             ``takes_features`` is True maps ``DenseFeatures`` to ``DenseFeatures``; any
             other is called with the shared tuple of maps (mmseg's and mmdet's necks). One
             whose ``takes_tasks`` is True is built with the task keys as ``tasks``, one whose
@@ -59,7 +61,8 @@ class DensePredictor(BaseModel):
 
     Raises:
         KeyError: If ``heads`` and ``tasks`` name different tasks.
-        ValueError: If ``test_cfg`` has an unknown key or value.
+        ValueError: If ``test_cfg`` has an unknown key or value, or ``neck`` neither a type nor
+            names of necks.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class DensePredictor(BaseModel):
         tasks: Mapping[str, Any],
         backbone: dict[str, Any],
         heads: Mapping[str, dict[str, Any]],
-        neck: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+        neck: Mapping[str, Any] | Sequence[dict[str, Any]] | None = None,
         balancer: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
@@ -92,8 +95,7 @@ class DensePredictor(BaseModel):
                 "'activations' or 'maps'."
             )
         self.backbone = self._build_part(backbone)
-        necks = [neck] if isinstance(neck, Mapping) else (neck or [])
-        self.neck = nn.ModuleList(self._build_part(cfg) for cfg in necks)
+        self.neck = nn.ModuleList(self._build_part(cfg) for cfg in _chain(neck))
         self.heads = self._build_heads(heads)
         self.balancer = BALANCERS.build(balancer or dict(type='FixedWeights'))
 
@@ -325,3 +327,18 @@ def _resize_map(maps: Tensor, size: tuple[int, ...]) -> Tensor:
 
 def _size_of(inputs: Tensor) -> tuple[int, int]:
     return inputs.shape[-2], inputs.shape[-1]
+
+
+def _chain(neck: Mapping[str, Any] | Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Configs of the necks in order, of whatever form ``neck`` has."""
+    if not isinstance(neck, Mapping):
+        return list(neck or [])
+    if 'type' in neck:
+        return [dict(neck)]
+    wrong = [name for name, cfg in neck.items() if not isinstance(cfg, Mapping)]
+    if wrong:
+        raise ValueError(
+            f'model.neck has no `type`, and its entry {wrong[0]!r} is no config of a neck. Give '
+            'one neck with `type`, a list of necks, or names with a config each.'
+        )
+    return list(neck.values())

@@ -160,6 +160,16 @@ def test_necks_of_both_forms_chain_and_their_terms_count():
     assert plain.keys() == TASKS.keys()
 
 
+def test_necks_may_have_names_and_keep_their_order():
+    parts = dict(double=dict(type='TupleNeck'), term=dict(type='TermNeck'))
+    named, listed = make_model(neck=parts), make_model(neck=list(parts.values()))
+    assert [type(neck) for neck in named.neck] == [TupleNeck, TermNeck]
+    assert list(named.state_dict()) == list(listed.state_dict())
+    assert len(make_model(neck={}).neck) == 0
+    with pytest.raises(ValueError, match=r"no `type`, and its entry 'channels' is no config"):
+        make_model(neck=dict(channels=8))
+
+
 def test_fixed_weights_scale_one_task():
     plain, heavy = (
         make_model(),
