@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import ctypes
 import math
-import multiprocessing
 import statistics
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmdense.apis.benchmark import memory_status
+from mmdense.apis.benchmark import in_own_process, memory_status
 
 _MIB = 2**20
 #: Name to core; a subclass of :class:`Core` enters itself.
@@ -249,30 +248,7 @@ def _peak(
     """Rise of the peak memory in MiB, in a process that has done nothing else."""
     if not settings.memory:
         return None
-    context = multiprocessing.get_context('spawn')
-    receive, send = context.Pipe(duplex=False)
-    arguments = (send, core.name, form, options, settings, train)
-    process = context.Process(target=_measure_peak, args=arguments)
-    process.start()
-    send.close()
-    try:
-        peak: float | None = receive.recv()
-    except EOFError:  # it died, most likely for want of memory
-        peak = None
-    process.join()
-    return peak
-
-
-def _measure_peak(
-    send: Any,
-    name: str,
-    form: str,
-    options: argparse.Namespace,
-    settings: CoreSettings,
-    train: bool,
-) -> None:
-    send.send(measure_peak(CORES[name], form, options, settings, train))
-    send.close()
+    return in_own_process(measure_peak, core, form, options, settings, train)
 
 
 def measure_peak(
