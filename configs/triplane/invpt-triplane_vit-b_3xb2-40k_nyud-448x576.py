@@ -1,0 +1,11 @@
+_base_ = '../invpt/invpt_vit-b_3xb2-40k_nyud-448x576.py'
+
+model = dict(
+    regularizers=dict(
+        triplane=dict(
+            type='TriplaneRegularizer',
+            feature='backbone',
+            in_channels=[768, 768, 768, 768],
+            alpha_max=4.0,
+            ramp_iters=20_000)))
+custom_hooks = [dict(type='RegularizerPicturesHook', interval=1000)]
