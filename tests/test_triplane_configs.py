@@ -62,3 +62,6 @@ def test_the_deployed_network_is_the_host(path):
     state = {k: v.shape for k, v in trained.state_dict().items() if not is_train_only(k)}
     assert state == {k: v.shape for k, v in plain.state_dict().items()}
     assert len(trained.state_dict()) > len(state)
+    for name, branch in trained.named_children():
+        if is_train_only(name):
+            assert branch.in_channels == tuple(trained.backbone.channels)

@@ -55,6 +55,26 @@ class TinyBackbone(nn.Module):
         return x, checkpoint(self.body, x, use_reentrant=self.checkpointed)
 
 
+@MODELS.register_module(force=True)
+class TinyStem(TinyBackbone):
+    """The backbone as a registered part."""
+
+    def __init__(self):
+        super().__init__(4, None)
+
+
+def predictor(**changes):
+    """A ``DensePredictor`` with the regularizer in its config."""
+    tasks = regularizer()['tasks']
+    head = dict(type='mmdense.ConvHead', in_channels=4, channels=4)
+    branch = {k: v for k, v in regularizer(**changes).items() if k != 'tasks'}
+    return dict(
+        type='mmdense.DensePredictor', tasks=tasks, backbone=dict(type='mmdense.TinyStem'),
+        heads=dict.fromkeys(tasks, head), regularizers=dict(triplane=branch),
+        balancer=dict(type='FixedWeights', weights=dict(depth=0.5)),
+    )  # fmt: skip
+
+
 @DATASETS.register_module(force=True)
 class TinyPictures(Dataset):
     """Seeded noise with labels, as mmseg's samples."""
@@ -62,8 +82,8 @@ class TinyPictures(Dataset):
     METAINFO: dict = {}
     metainfo: dict = {}
 
-    def __init__(self, length=4):
-        self.length = length
+    def __init__(self, length=4, kind=SegDataSample):
+        self.length, self.kind = length, kind
 
     def __len__(self):
         return self.length
@@ -71,7 +91,7 @@ class TinyPictures(Dataset):
     def __getitem__(self, index):
         g = torch.Generator().manual_seed(index)
         picture = torch.randn(3, *SIZE, generator=g)
-        sample = SegDataSample(metainfo=dict(img_path=f'picture_{index}.png', img_shape=SIZE))
+        sample = self.kind(metainfo=dict(img_path=f'picture_{index}.png', img_shape=SIZE))
         labels = torch.randint(0, 3, (1, *SIZE), generator=g)
         sample.gt_sem_seg = PixelData(data=labels)
         sample.gt_depth_map = PixelData(data=1 + torch.rand(1, *SIZE, generator=g))

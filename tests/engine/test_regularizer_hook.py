@@ -14,13 +14,23 @@ from mmengine.optim import OptimWrapper
 from mmengine.optim.scheduler import PolyLR
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
-from regularizer_hosts import SIZE, TinyHost, TinyPictures, hook, make_config, make_runner
+from regularizer_hosts import (
+    SIZE,
+    TinyHost,
+    TinyPictures,
+    hook,
+    make_config,
+    make_runner,
+    predictor,
+)
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmdense.apis.publish import publish
 from mmdense.engine.hooks import LoadReportHook, RegularizerHook
 from mmdense.models.regularizers.train_only import META_KEY
+from mmdense.registry import MODELS
+from mmdense.structures import DenseDataSample
 
 NAME = 'train_only_triplane'
 
@@ -373,3 +383,36 @@ def test_an_unmodified_mmseg_model(tmp_path):
     assert {'train/decode.loss_ce', 'train/triplane.loss_semseg', 'train/triplane.alpha'} <= names
     assert all(g is not None for g in recorder.steps[1].values())
     assert all(g.any() for n, g in recorder.steps[1].items() if n.startswith(NAME))
+
+
+def test_a_predictor_with_regularizers_in_its_config(tmp_path):
+    saving = dict(
+        type='mmdense.AtomicCheckpointHook', by_epoch=False, interval=1,
+        published_keys=['meta', 'state_dict'],
+    )  # fmt: skip
+    hooks = dict(checkpoint=saving, load_report=dict(type='mmdense.LoadReportHook'))
+    loader = make_config(tmp_path).train_dataloader
+    loader['dataset']['kind'] = DenseDataSample
+    options = dict(
+        model=predictor(), default_hooks=hooks, default_scope='mmdense', train_dataloader=loader
+    )
+    whole = make_runner(tmp_path / 'whole', iters=4, **options)
+    model = whole.train()
+    make_runner(tmp_path / 'parts', iters=2, **options).train()
+    config = make_config(tmp_path / 'parts', iters=4, **options)
+    config.update(resume=True, experiment_name='goes on')
+    second = Runner.from_cfg(config)
+    second.train()
+    a, b = (r.model.state_dict() for r in (whole, second))
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert scalars(second, 'triplane.alpha')[-2:] == [2, 3]
+    raw, weighted = (scalars(whole, f'triplane.{kind}_depth') for kind in ('raw', 'loss'))
+    # The weight of the balancer is lambda of the task.
+    assert weighted == pytest.approx([0.5 * n * r for n, r in enumerate(raw)], rel=1e-5)
+    plain = copy.deepcopy(predictor())
+    plain.pop('regularizers')
+    host = MODELS.build(plain)
+    host.load_state_dict(model.state_dict(), strict=True)
+    (published,) = (tmp_path / 'whole').glob('iter_4-*.pth')
+    kept = torch.load(published, weights_only=False)['state_dict']
+    assert kept.keys() == host.state_dict().keys()

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mmengine.dist import is_main_process
+import torch
+from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from mmdense.models.regularizers.train_only import strip_checkpoint
 from mmdense.registry import HOOKS
+from mmdense.utils.checkpoints import save_under_digest
 from mmdense.utils.files import atomic_write_text
 
 
@@ -22,7 +25,7 @@ class AtomicCheckpointHook(CheckpointHook):
     checkpoint appears under its name when it is whole, then ``last_checkpoint`` points
     to it, then the outdated ones go. Arguments as in ``CheckpointHook``; checkpoints on
     the local disk only get this treatment, ``backend_args`` for other storage is passed
-    on as it is.
+    on as it is. Files that ``published_keys`` asks for have no weights of training-only parts.
     """
 
     def __init__(self, *args: Any, backend_args: dict[str, Any] | None = None, **kwargs: Any):
@@ -56,3 +59,13 @@ class AtomicCheckpointHook(CheckpointHook):
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
             if self.file_backend.isfile(path):
                 self.file_backend.remove(path)
+
+    @master_only
+    def _publish_model(self, runner: Runner, ckpt_path: str) -> None:
+        """Write the published keys of a checkpoint, named after their content."""
+        # Written a moment ago by this very run.
+        checkpoint = torch.load(ckpt_path, map_location='cpu', weights_only=False)
+        wanted = self.published_keys or ()
+        kept = {k: v for k, v in strip_checkpoint(checkpoint).items() if k in wanted}
+        path = save_under_digest(kept, ckpt_path.removesuffix('.pth'))
+        runner.logger.info(f'The checkpoint ({ckpt_path}) is published to {path}.')

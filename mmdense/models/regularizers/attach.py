@@ -233,10 +233,7 @@ def add_regularizers(
         with own_random_state(torch.initial_seed() if seed is None else seed, name):
             with scope:
                 regularizer = MODELS.build(arguments)
-            submodule_of(host, regularizer)
-            if regularizer.in_channels is None:
-                output = (probe or probe_output)(host, regularizer.feature)
-                regularizer.set_in_channels([m.shape[1] for m in regularizer.select(output)])
+            _settle_channels(host, regularizer, probe or probe_output)
         if regularizer.fold_into_tasks and tasks is None:
             raise ValueError(
                 f'{regularizer.key("fold_into_tasks")}: {type(host).__name__} names no losses by '
@@ -250,6 +247,28 @@ def add_regularizers(
     if built:
         Attachment(host, built)
     return built
+
+
+def _settle_channels(
+    host: nn.Module, regularizer: FeatureRegularizer, probe: Callable[[nn.Module, str], Any]
+) -> None:
+    """Make the layers if that waits for the channels, or check them where the host tells.
+
+    Raises:
+        ShapeError: If the host says other channels than the config.
+    """
+    told = getattr(submodule_of(host, regularizer), 'channels', None)
+    plain = regularizer.in_key is None and regularizer.adapter is None
+    if plain and isinstance(told, Sequence) and all(isinstance(c, int) for c in told):
+        channels = regularizer.chosen(told)
+    elif regularizer.in_channels is not None:
+        return
+    else:
+        output = probe(host, regularizer.feature)
+        channels = [m.shape[1] for m in regularizer.select(output)]
+    if regularizer.in_channels is None:
+        regularizer.set_in_channels(channels)
+    regularizer.check_channels(channels)
 
 
 def _tasks_of(name: str, wanted: Any, tasks: Mapping[str, BaseTask] | None) -> dict[str, BaseTask]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import torch
 from mmengine.logging import print_log
@@ -22,6 +22,7 @@ from .ramp import Ramp
 from .run_clock import RunClock, step_generator
 from .targets import TargetReader, size_of_samples
 
+_T = TypeVar('_T')
 LOSS_WEIGHTS = ('inherit', 'ones')
 
 
@@ -221,25 +222,32 @@ class FeatureRegularizer(ConstructorInitModule):
                 'which is no map (B, C, H, W) or sequence of maps; give in_key=... for a dict, or '
                 'an adapter (TokensToMap(grid=..., num_prefix_tokens=1)).'
             )
+        return tuple(self.chosen(output))
+
+    def chosen(self, levels: Sequence[_T]) -> list[_T]:
+        """What ``in_index`` names of one thing per level.
+
+        Raises:
+            ShapeError: If there are too few levels.
+        """
         if isinstance(self.in_index, str):
-            return tuple(output)
+            return list(levels)
         wanted = [self.in_index] if isinstance(self.in_index, int) else list(self.in_index)
-        if max(i if i >= 0 else ~i for i in wanted) >= len(output):
+        if max(i if i >= 0 else ~i for i in wanted) >= len(levels):
             raise ShapeError(
                 f'{self.key("in_index")} is {self.in_index}, but {self.feature!r} gives '
-                f'{len(output)} maps.'
+                f'{len(levels)} maps.'
             )
-        return tuple(output[i] for i in wanted)
+        return [levels[i] for i in wanted]
 
-    def check_channels(self, maps: Sequence[Tensor]) -> None:
-        """Raise ``ShapeError`` if the maps are not those that the layers were made for."""
+    def check_channels(self, found: Sequence[int]) -> None:
+        """Raise ``ShapeError`` if the layers were made for maps of other channels."""
         expected = self.in_channels
         if expected is None:
             raise RuntimeError(
                 f'{self.key("in_channels")} is None and was never found out: attach the '
                 'regularizer (DensePredictor, RegularizerHook), or call set_in_channels.'
             )
-        found = tuple(m.shape[1] for m in maps)
         if len(found) != len(expected):
             raise ShapeError(
                 f'{self.key("in_channels")}: {self.feature!r} gives {len(found)} levels, '
@@ -282,7 +290,7 @@ class FeatureRegularizer(ConstructorInitModule):
         clock = self.clock or RunClock.now()
         step = clock.iteration if iteration is None else iteration
         maps = self.select(features)
-        self.check_channels(maps)
+        self.check_channels([m.shape[1] for m in maps])
         size = image_size or size_of_samples(data_samples, self.reader)
         generator = step_generator(maps[0].device, clock.seed, step, self.name)
         found = self.predict(maps, size, generator)

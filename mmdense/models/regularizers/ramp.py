@@ -47,6 +47,8 @@ class Ramp:
         """
         if self.fraction is not None:
             if clock.max_iters is None:
+                if iteration == 0:  # a step on its own, such as a benchmark's
+                    return 0.0
                 raise ValueError(
                     f'{self.where.format("ramp_fraction")}: the length of the run is unknown '
                     "outside of mmengine's runner; give ramp_iters."

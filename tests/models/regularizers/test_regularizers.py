@@ -437,6 +437,18 @@ def test_other_channels_than_configured():
         step(host)
 
 
+def test_other_channels_than_the_host_says_at_build_time():
+    host = Host()
+    host.backbone.channels = (4,)
+    with pytest.raises(ShapeError, match='level 0 has 4 channels, in_channels says 7'):
+        attach(host, in_channels=7)
+    runs = []
+    host.backbone.register_forward_hook(lambda *args: runs.append(1))
+    _, branch = attach(host)
+    assert branch.in_channels == (4,)
+    assert not runs
+
+
 def test_a_module_that_runs_several_times():
     host, _ = attach(Host(calls=2))
     with pytest.raises(RuntimeError, match="'backbone' ran 2 times in one step; set calls='first'"):
@@ -522,6 +534,9 @@ def test_a_ramp_longer_than_the_run(monkeypatch):
         warnings.simplefilter('error')
         branch(maps(), samples(branch.tasks))
     half = make(ramp_iters=None, ramp_fraction=0.5)
+    assert half.ramp.at(0, RunClock()) == 0
+    with pytest.raises(ValueError, match='the length of the run is unknown'):
+        half.ramp.at(1, RunClock())
     assert half(maps(), samples(half.tasks))['triplane.alpha'] == 4.0 * 1 / 2
 
 
