@@ -100,9 +100,7 @@ class TinyPictures(Dataset):
 
 def regularizer(**changes):
     """A small triplane for :class:`TinyHost`."""
-    tasks = dict(
-        semseg=dict(type='mmdense.SemSeg', num_classes=3), depth=dict(type='mmdense.Depth')
-    )
+    tasks = dict(semseg=dict(type='SemSeg', num_classes=3), depth=dict(type='mmdense.Depth'))
     return dict(
         dict(type='mmdense.TriplaneRegularizer', tasks=tasks, channels=4, hidden=4, mid_channels=4,
              coarse=4, fine=4, render_stride=4, ramp_iters=4), **changes,

@@ -225,15 +225,14 @@ def add_regularizers(
     for name, cfg in configs.items():
         if not name.isidentifier() or hasattr(host, PREFIX + name):
             raise ValueError(f'regularizers.{name}: the name is taken or no identifier.')
-        chosen = _tasks_of(name, cfg.get('tasks', 'all'), tasks)
-        given = {key: value for key, value in (losses or {}).items() if key in chosen}
-        arguments = {**dict(losses=given), **cfg, 'tasks': chosen, 'name': name}
-        # Building and initialising must not move the random stream of the host.
-        scope = DefaultScope.overwrite_default_scope('mmdense')  # the host's may be another
-        with own_random_state(torch.initial_seed() if seed is None else seed, name):
-            with scope:
+        with DefaultScope.overwrite_default_scope('mmdense'):  # the host's may be another
+            chosen = _tasks_of(name, cfg.get('tasks', 'all'), tasks)
+            given = {key: value for key, value in (losses or {}).items() if key in chosen}
+            arguments = {**dict(losses=given), **cfg, 'tasks': chosen, 'name': name}
+            # Building and initialising must not move the random stream of the host.
+            with own_random_state(torch.initial_seed() if seed is None else seed, name):
                 regularizer = MODELS.build(arguments)
-            _settle_channels(host, regularizer, probe or probe_output)
+                _settle_channels(host, regularizer, probe or probe_output)
         if regularizer.fold_into_tasks and tasks is None:
             raise ValueError(
                 f'{regularizer.key("fold_into_tasks")}: {type(host).__name__} names no losses by '

@@ -262,6 +262,8 @@ class FeatureRegularizer(ConstructorInitModule):
 
     # -- losses --------------------------------------------------------------------
 
+    # Its schedule and its draws change every step, and it is a small part of it.
+    @torch.compiler.disable
     def forward(
         self,
         features: Any,

@@ -14,6 +14,7 @@ from mmdense.models.regularizers.functional import (
     render_naive,
     sample_triplane,
 )
+from mmdense.models.regularizers.functional.integral import inclusive_sum
 from mmdense.utils import ShapeError
 
 F64 = torch.float64
@@ -273,13 +274,29 @@ def test_importance_depths_by_hand():
     assert importance_depths(z, weights, u).tolist() == pytest.approx(expected)
 
 
-def test_prefix_sums_by_triangle(monkeypatch):
-    from mmdense.models.regularizers.functional import integral
+@pytest.fixture
+def deterministic():
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_deterministic_algorithms_give_the_same_numbers(deterministic):
+    planes, heads, grid, z, u, options, leaves = random_case(11)
+
+    def run():
+        found = render_factorised(planes, heads, grid, z, None, u, **options)
+        total = sum(v.square().sum() for v in found.values())
+        return [total, *torch.autograd.grad(total, leaves, allow_unused=True)]
 
     values = torch.rand(3, 5, dtype=F64)
-    plain = integral.inclusive_sum(values)
-    ones = torch.ones(5, 5, dtype=F64).triu()
-    torch.testing.assert_close(values @ ones, plain)
+    by_triangle = inclusive_sum(values)
+    strict = run()
+    torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(by_triangle, values.cumsum(-1))
+    for a, b in zip(strict, run()):
+        if a is not None:
+            torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
 
 
 def test_alpha_of_every_iteration():

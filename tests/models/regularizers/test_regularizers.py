@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
-from mmengine.structures import BaseDataElement, PixelData
+from mmengine.structures import BaseDataElement
 from torch import nn
+from triplane_scenes import SIZE, SMALL, TASKS, make, maps, samples
 
 from mmdense.models.regularizers import (
     AuxHeadRegularizer,
@@ -26,45 +27,11 @@ from mmdense.structures import DenseDataSample
 from mmdense.tasks import build_tasks
 from mmdense.utils import ShapeError
 
-SIZE = (16, 24)
-SMALL = dict(channels=4, hidden=4, mid_channels=4, coarse=4, fine=4, render_stride=4, ramp_iters=4)
-TASKS = dict(semseg=dict(type='SemSeg', num_classes=3), depth=dict(type='Depth'),
-             normal=dict(type='Normal'))  # fmt: skip
-
 
 @pytest.fixture(autouse=True)
 def no_run():
     """Nothing of another test's run is left in the message hub."""
     MessageHub._instance_dict.clear()
-
-
-def make(kind=TriplaneRegularizer, tasks=('semseg', 'depth'), **changes):
-    built = build_tasks({key: TASKS[key] for key in tasks})
-    options = dict(SMALL, in_channels=(3, 5), **changes)
-    if kind is AuxHeadRegularizer:
-        options = {k: v for k, v in options.items() if k not in ('coarse', 'fine')}
-        options['stride'] = options.pop('render_stride')
-    return kind(built, **{**options, **changes})
-
-
-def maps(batch=2):
-    g = torch.Generator().manual_seed(1)
-    shapes = ((3, 4, 6), (5, 2, 3))
-    return tuple(torch.randn(batch, *s, generator=g, requires_grad=True) for s in shapes)
-
-
-def samples(tasks, batch=2, size=SIZE, kind=DenseDataSample):
-    g = torch.Generator().manual_seed(2)
-    found = []
-    for index in range(batch):
-        sample = kind(metainfo=dict(img_path=f'p{index}.png'))
-        for key, task in tasks.items():
-            value = torch.rand(task.gt_channels, *size, generator=g) + 0.5
-            if key == 'semseg':
-                value = (3 * torch.rand(1, *size, generator=g)).to(torch.uint8)
-            sample.set_field(PixelData(data=value), f'gt_{task.field}', dtype=PixelData)
-        found.append(sample)
-    return found
 
 
 # -- losses --------------------------------------------------------------------------

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from test_regularizers import TASKS, make, maps, samples
-from triplane_scenes import random_head
+from triplane_scenes import TASKS, make, maps, random_head, samples
 
 from mmdense.conventions import back_project, project
 from mmdense.models.regularizers.functional import render_naive, render_points

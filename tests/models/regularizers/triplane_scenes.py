@@ -1,8 +1,17 @@
-"""Random planes, MLPs and options for the tests of the render."""
+"""Random planes, MLPs, features and ground truth for the tests of regularizers."""
 
 import torch
+from mmengine.structures import PixelData
 
+from mmdense.models.regularizers import AuxHeadRegularizer, TriplaneRegularizer
 from mmdense.models.regularizers.functional import importance_depths, render_naive
+from mmdense.structures import DenseDataSample
+from mmdense.tasks import build_tasks
+
+SIZE = (16, 24)
+SMALL = dict(channels=4, hidden=4, mid_channels=4, coarse=4, fine=4, render_stride=4, ramp_iters=4)
+TASKS = dict(semseg=dict(type='SemSeg', num_classes=3), depth=dict(type='Depth'),
+             normal=dict(type='Normal'))  # fmt: skip
 
 
 def random_head(channels, hidden, out, dtype=torch.float64, wz=False):
@@ -77,3 +86,32 @@ def naive_two_pass(planes, heads, grid, z, u, importance, options):
         found = render_naive(planes, {key: head}, grid, merged, details=True, **options)
         values[key], details[key] = found[0][key], found[1][key]
     return values, details
+
+
+def make(kind=TriplaneRegularizer, tasks=('semseg', 'depth'), **changes):
+    built = build_tasks({key: TASKS[key] for key in tasks})
+    options = dict(SMALL, in_channels=(3, 5), **changes)
+    if kind is AuxHeadRegularizer:
+        options = {k: v for k, v in options.items() if k not in ('coarse', 'fine')}
+        options['stride'] = options.pop('render_stride')
+    return kind(built, **{**options, **changes})
+
+
+def maps(batch=2):
+    g = torch.Generator().manual_seed(1)
+    shapes = ((3, 4, 6), (5, 2, 3))
+    return tuple(torch.randn(batch, *s, generator=g, requires_grad=True) for s in shapes)
+
+
+def samples(tasks, batch=2, size=SIZE, kind=DenseDataSample):
+    g = torch.Generator().manual_seed(2)
+    found = []
+    for index in range(batch):
+        sample = kind(metainfo=dict(img_path=f'p{index}.png'))
+        for key, task in tasks.items():
+            value = torch.rand(task.gt_channels, *size, generator=g) + 0.5
+            if key == 'semseg':
+                value = (3 * torch.rand(1, *size, generator=g)).to(torch.uint8)
+            sample.set_field(PixelData(data=value), f'gt_{task.field}', dtype=PixelData)
+        found.append(sample)
+    return found

@@ -128,10 +128,10 @@ def attenuate_backward(grad: Tensor, parts: Attenuation, rule: str) -> Tensor:
 def inclusive_sum(values: Tensor) -> Tensor:
     """Prefix sums along the last dimension.
 
-    A floating-point ``cumsum`` on CUDA has no deterministic form; where that is asked for,
-    it is a product with a triangle of ones.
+    A floating-point ``cumsum`` on CUDA has no deterministic form; where deterministic
+    algorithms are asked for, it is a product with a triangle of ones.
     """
-    if values.is_cuda and torch.are_deterministic_algorithms_enabled():
+    if torch.are_deterministic_algorithms_enabled():
         count = values.shape[-1]
         return values @ torch.ones(count, count, dtype=values.dtype, device=values.device).triu()
     return values.cumsum(-1)
