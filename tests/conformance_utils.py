@@ -16,11 +16,13 @@ ROOT = Path(__file__).parents[1]
 #: One small config per method.
 _ROOMS = '1xb8-600_rooms-96x128'
 METHODS = {
+    'atrc': 'configs/atrc/atrc_r18-thin_1xb8-600_rooms-96x128.py',
     'conv baseline': 'configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py',
     'cross-stitch': f'configs/cross-stitch/cross-stitch_r18-thin_{_ROOMS}.py',
     'ctal-ms': f'configs/ctal/ctal-ms_r18-thin_{_ROOMS}.py',
     'ctal-ss': f'configs/ctal/ctal-ss_r18-thin_{_ROOMS}.py',
     'demt': 'configs/demt/demt_r18-thin_1xb8-600_rooms-96x128.py',
+    'invpt': 'configs/invpt/invpt_vit-tiny_1xb8-600_rooms-96x128.py',
     'mtan': f'configs/mtan/mtan_r18-thin_{_ROOMS}.py',
     'mti-net': f'configs/mti-net/mti-net_r18-thin_{_ROOMS}.py',
     'nddr-cnn': f'configs/nddr-cnn/nddr-cnn_r18-thin_{_ROOMS}.py',

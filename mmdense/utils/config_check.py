@@ -85,6 +85,9 @@ _DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # What parts build from their own arguments, by the name of the argument.
 _NESTED: dict[str, _Place] = {
     'tasks': _TASKS,
+    'auxiliary_tasks': _TASKS,
+    'intermediate_task': _Place(('TASKS',)),
+    'contexts': _Place(('MODELS',), mapping=True),
     'backbone': _MODEL,
     'neck': _Place(('MODELS',), mapping=True),
     'decode_head': _MODEL,
@@ -100,6 +103,7 @@ _NESTED: dict[str, _Place] = {
     'metrics': _Place(('METRICS',), mapping=True),
     'cross_task': _Place(('METRICS',)),
     'optimizer': _Place(('OPTIMIZERS',)),
+    'second_optimizer': _Place(('OPTIMIZERS',)),
     'vis_backends': _Place(('VISBACKENDS',)),
 }
 _META = frozenset({'type', '_scope_', '_delete_'})

@@ -2,6 +2,7 @@
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .finite_loss_hook import FiniteLossHook
+from .genotype_search_hook import GenotypeSearchHook
 from .iteration_seed_hook import IterationSeedHook
 from .load_report_hook import LoadReportHook
 from .norm_eval_hook import NormEvalHook
@@ -14,6 +15,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'DenseVisualizationHook',
     'FiniteLossHook',
+    'GenotypeSearchHook',
     'IterationSeedHook',
     'LoadReportHook',
     'NormEvalHook',

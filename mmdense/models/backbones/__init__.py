@@ -12,6 +12,8 @@ from .swin import SwinTransformer, convert_swin_keys
 from .swin_v2 import SwinV2
 from .swin_v2_keys import convert_swin_v2_keys
 from .task_backbones import TaskBackbones
+from .vision_transformer import VisionTransformer
+from .vit_keys import convert_vit_keys
 
 __all__ = [
     'ConvNeXt',
@@ -24,7 +26,9 @@ __all__ = [
     'SwinTransformer',
     'SwinV2',
     'TaskBackbones',
+    'VisionTransformer',
     'convert_convnext_keys',
     'convert_swin_keys',
     'convert_swin_v2_keys',
+    'convert_vit_keys',
 ]

@@ -134,17 +134,26 @@ class DensePredictor(BaseModel):
         """Heads with their task key; their methods are BaseDenseHead's."""
         yield from self.heads.items()
 
-    def extract_feat(self, inputs: Tensor, supervised: bool = True) -> DenseFeatures:
+    def extract_feat(
+        self,
+        inputs: Tensor,
+        supervised: bool = True,
+        data_samples: Sequence[DenseDataSample] | None = None,
+    ) -> DenseFeatures:
         """Features after the last neck.
 
         Args:
             inputs (Tensor): ``(B, 3, H, W)``, normalised RGB.
             supervised (bool): Whether ``intermediate`` of the result will be read.
+            data_samples (Sequence | None): Say where the pictures are padded.
         """
         out = self.backbone(inputs)
         feats = out if isinstance(out, DenseFeatures) else DenseFeatures(shared=tuple(out))
         feats = feats.replace(
-            backbone=feats.shared, image_size=_size_of(inputs), supervised=supervised
+            backbone=feats.shared,
+            image_size=_size_of(inputs),
+            supervised=supervised,
+            padding=_padding_of(data_samples),
         )
         for neck in self.neck:
             if getattr(neck, 'takes_features', False):
@@ -182,7 +191,7 @@ class DensePredictor(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: list[DenseDataSample]) -> dict[str, Tensor]:
         """Losses named ``<task>.<loss>``; ``<task>.labelled`` is the share of labelled pictures."""
-        feats = self.extract_feat(inputs)
+        feats = self.extract_feat(inputs, data_samples=data_samples)
         targets = collate_gt(self.tasks, data_samples, _size_of(inputs), inputs.device)
         losses: dict[str, Tensor] = {}
         for key, head in self._heads():
@@ -240,9 +249,11 @@ class DensePredictor(BaseModel):
         all_reduce(flat, op='mean')
         return OrderedDict(zip(values, flat.unbind()))
 
-    def predict_maps(self, inputs: Tensor) -> dict[str, Tensor]:
+    def predict_maps(
+        self, inputs: Tensor, data_samples: Sequence[DenseDataSample] | None = None
+    ) -> dict[str, Tensor]:
         """Task key to the prediction ``(B, D, H, W)`` at the input size, before decoding."""
-        feats = self.extract_feat(inputs, supervised=False)
+        feats = self.extract_feat(inputs, supervised=False, data_samples=data_samples)
         size = _size_of(inputs)
         return {key: head.predict(feats, size) for key, head in self._heads()}
 
@@ -250,7 +261,7 @@ class DensePredictor(BaseModel):
         self, inputs: Tensor, data_samples: list[DenseDataSample] | None = None
     ) -> list[DenseDataSample]:
         """Predictions, with padding removed and at ``ori_shape`` (see ``test_cfg``)."""
-        maps = self.predict_maps(inputs)
+        maps = self.predict_maps(inputs, data_samples)
         if data_samples is None:
             data_samples = [DenseDataSample() for _ in range(len(inputs))]
         for key, pred in maps.items():
@@ -289,6 +300,15 @@ class DensePredictor(BaseModel):
             if maps := head.explain(feats):
                 found[key] = maps
         return found
+
+
+def _padding_of(
+    data_samples: Sequence[DenseDataSample] | None,
+) -> tuple[tuple[int, int, int, int], ...] | None:
+    """Left, right, top and bottom padding of every picture; None if there is none at all."""
+    none = (0, 0, 0, 0)
+    padding = tuple(tuple(s.metainfo.get('padding_size', none)) for s in data_samples or ())
+    return padding if any(map(any, padding)) else None
 
 
 def _resize_bilinear(maps: Tensor, size: tuple[int, ...]) -> Tensor:
