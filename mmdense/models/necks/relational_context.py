@@ -56,8 +56,9 @@ class BaseRelationalContext(nn.Module):
     """What the fixed network and the search network have in common.
 
     A subclass writes :meth:`combine`. Arguments and shapes are those of
-    :class:`RelationalContext`; ``blocks`` are the contexts to compute, ``context_channels_of``
-    the channels that :meth:`combine` makes of them per target, in units of d.
+    :class:`RelationalContext`; ``blocks`` are the contexts to compute, ``contexts_per_target`` how
+    many maps of d channels :meth:`combine` makes of them for each target, and ``value_affine``
+    is that of :class:`PairContexts`.
     """
 
     takes_features = True
