@@ -15,9 +15,9 @@ _WINDOW = 9
 def draw_diagnostics(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
     """Draw what was measured over the training.
 
-    Three panels: cosine of every pair of tasks, share of the pairs in conflict with the
-    lengths of the gradients, and share of each task in the loss. Thin lines are the
-    measurements, thick ones their running mean.
+    Four panels: cosine of every pair of tasks, share of the pairs in conflict, lengths of the
+    gradients, and share of each task in the loss. Thin lines are the measurements, thick ones
+    their running mean.
 
     Args:
         rows (Sequence[Mapping]): ``iter``, and the names of

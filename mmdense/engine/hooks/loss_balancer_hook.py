@@ -21,7 +21,7 @@ Patterns = str | Sequence[str]
 
 @HOOKS.register_module()
 class LossBalancerHook(BalancerHook):
-    """Puts a loss balancer into any mmengine model (mmseg, mmdet, ...), from the config alone.
+    r"""Puts a loss balancer into any mmengine model (mmseg, mmdet, ...), from the config alone.
 
     The losses that the model returns are sorted into tasks by patterns on their names; the balancer
     becomes a part of the model (``loss_balancer``), so its state is in the checkpoints and its
@@ -46,7 +46,7 @@ class LossBalancerHook(BalancerHook):
             custom_hooks = [
                 dict(
                     type='mmdense.LossBalancerHook',
-                    tasks=dict(decode=r'^decode\\.', aux=r'^aux'),
+                    tasks=dict(decode=r'^decode\.', aux=r'^aux'),
                     balancer=dict(type='UncertaintyWeights'))]
     """
 
@@ -96,7 +96,8 @@ class LossBalancerHook(BalancerHook):
         def parse_losses(losses: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
             return balance_step(model, balancer, self.sort(losses))
 
-        model.parse_losses = parse_losses
+        # An attribute of the instance hides the method of its class.
+        vars(model)['parse_losses'] = parse_losses
         return balancer
 
     def sort(self, losses: Mapping[str, Any]) -> StepLosses:

@@ -26,18 +26,18 @@ _DTYPES = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
 
 @OPTIM_WRAPPERS.register_module()
 class JacobianOptimWrapper(OptimWrapper):
-    """Moves shared parameters along a direction made of the gradients of all tasks.
+    r"""Moves shared parameters along a direction made of the gradients of all tasks.
 
     One backward pass per task; the gradients of the shared parameters form a matrix ``(T, P)`` in
-    float32, summed over accumulated steps, unscaled where losses are scaled, averaged over processes,
-    and only then combined by the aggregator. Parameters that are not shared get the sum of the
+    float32, summed over accumulated steps, unscaled where losses are scaled, averaged over
+    processes, and only then combined by the aggregator. Parameters that are not shared get the sum of the
     gradients, as ever. The tasks' terms are those of the loss balancer, weighted by it, so a
     balancer and an aggregator can work together; losses without a task are added to the
     direction as they are.
 
     Costs T backward passes instead of one and memory for T gradients of the shared parameters.
-    Works with several processes (no gradient is exchanged before the update), gradient accumulation,
-    activation checkpointing and mixed precision on any device.
+    Works with several processes (no gradient is exchanged before the update), gradient
+    accumulation, activation checkpointing and mixed precision on any device.
 
     Args:
         optimizer (Optimizer): The optimizer.
@@ -45,7 +45,7 @@ class JacobianOptimWrapper(OptimWrapper):
             torchjd such as ``PCGrad``, ``UPGrad``, ``CAGrad``; and its arguments.
         shared (str | Sequence[str]): Regular expressions, searched in the names of the
             parameters. Defaults to the backbone; a neck that all tasks share should be named too,
-            ``shared=[r'^backbone\\.', r'^neck\\.']``.
+            ``shared=[r'^backbone\.', r'^neck\.']``.
         dtype (str | None): ``'bfloat16'`` or ``'float16'`` for mixed precision; None for float32.
         loss_scale (str | float): With float16: ``'dynamic'``, or a fixed scale.
         kwargs: ``accumulative_counts`` and ``clip_grad`` as in mmengine's ``OptimWrapper``.
@@ -76,8 +76,8 @@ class JacobianOptimWrapper(OptimWrapper):
         self.scaler: torch.amp.GradScaler | None = None
         if dtype == 'float16':
             device = optimizer.param_groups[0]['params'][0].device.type
-            fixed = {} if loss_scale == 'dynamic' else dict(init_scale=float(loss_scale))
-            self.scaler = torch.amp.GradScaler(device, **fixed)
+            start = 2.0**16 if loss_scale == 'dynamic' else float(loss_scale)
+            self.scaler = torch.amp.GradScaler(device, init_scale=start)
         self._fixed_scale = None if loss_scale == 'dynamic' else float(loss_scale)
         self.model: nn.Module | None = None
         self.balancer: BaseBalancer | None = None
@@ -94,9 +94,9 @@ class JacobianOptimWrapper(OptimWrapper):
         assert self.balancer is not None
         self.balancer.keep_terms = True
         # Gradients are averaged in `_update`; hooks of the wrapper must not do it as well.
-        silent = model.no_sync() if hasattr(model, 'no_sync') else nullcontext()
+        no_sync: Any = getattr(model, 'no_sync', nullcontext)
         kind = next(plain.parameters()).device.type
-        with silent, torch.autocast(kind, self.dtype, enabled=self.dtype is not None):
+        with no_sync(), torch.autocast(kind, self.dtype, enabled=self.dtype is not None):
             yield
 
     def _adopt(self, model: nn.Module) -> None:

@@ -31,7 +31,8 @@ def split_parameters(
                 f'{where}: the pattern {pattern!r} matches no trained parameter of '
                 f'{type(model).__name__}, whose parts are {tops}. Correct the pattern.'
             )
-    shared, others = [], []
+    shared: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, param in named:
         (shared if any(re.search(p, name) for p in listed) else others).append(param)
     return shared, others

@@ -23,7 +23,8 @@ class FAMO(BaseBalancer):
     Liu et al., "FAMO: Fast Adaptive Multitask Optimization" (NeurIPS 2023):
     ``c sum_t z_t log(L_t - b_t)`` with ``z = softmax(v)`` and ``c = 1 / sum_t z_t / (L_t - b_t)``,
     so the weights of the losses sum to 1. After each update of the model, ``v`` takes a step of
-    Adam on how much each log loss fell. Tasks without labels are left out of z and keep their ``v``.
+    Adam on how much each log loss fell. Tasks without labels are left out of z and keep their
+    ``v``.
 
     Args:
         lr (float): Rate of ``v``. Defaults to 0.025.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -97,7 +98,7 @@ class TorchJDAggregator(Aggregator):
                 _restore(self._made[rows], self._saved.pop(rows), matrix.device)
         used = matrix if len(rows) == len(matrix) else matrix[list(rows)]
         with _seeded(matrix.device):
-            vector, weights = _apply(self._made[rows], used)
+            vector, weights = _apply(self.torchjd, self._made[rows], used)
         if weights is None:
             return Direction(vector)
         all_weights = torch.zeros(len(matrix), dtype=weights.dtype, device=weights.device)
@@ -128,32 +129,27 @@ def _check_name(torchjd: ModuleType, name: str, asked: str) -> None:
         raise KeyError(f'{asked} is unknown. {suggest(name, known)}')
 
 
-def _apply(made: Any, matrix: Tensor) -> tuple[Tensor, Tensor | None]:
+def _apply(torchjd: ModuleType, made: Any, matrix: Tensor) -> tuple[Tensor, Tensor | None]:
     """The direction ``(P,)``, and the weights of the rows where there are such."""
-    if hasattr(made, 'gramian_weighting'):
+    # By class: ConFIG has an attribute `weighting` that is something else.
+    if isinstance(made, torchjd.GramianWeightedAggregator):
         weights = made.gramian_weighting(matrix @ matrix.T)
-    elif hasattr(made, 'weighting'):
+    elif isinstance(made, torchjd.WeightedAggregator):
         weights = made.weighting(matrix)
     else:
         return made(matrix), None
     return weights.to(matrix.dtype) @ matrix, weights
 
 
-class _seeded:
+@contextmanager
+def _seeded(device: torch.device) -> Iterator[None]:
     """In this context PyTorch's random numbers depend on the iteration only."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.generator = step_generator(0)
-        devices = [device] if device.type == 'cuda' else []
-        self.fork = torch.random.fork_rng(devices, enabled=self.generator is not None)
-
-    def __enter__(self) -> None:
-        self.fork.__enter__()
-        if self.generator is not None:
-            torch.manual_seed(self.generator.initial_seed())
-
-    def __exit__(self, *failure: Any) -> None:
-        self.fork.__exit__(*failure)
+    generator = step_generator(0)
+    devices = [device] if device.type == 'cuda' else []
+    with torch.random.fork_rng(devices, enabled=generator is not None):
+        if generator is not None:
+            torch.manual_seed(generator.initial_seed())
+        yield
 
 
 def _snapshot(made: Any) -> dict[str, dict[str, Any]]:
