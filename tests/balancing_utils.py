@@ -78,7 +78,7 @@ class ToyModel(BaseModel):
         for index, (key, head) in enumerate(self.heads.items()):
             mask = labelled[:, index].to(feats)
             error = (head(feats) - targets[:, index]).float().square().mean(dim=1)
-            losses[key] = (error * mask).sum() / mask.sum().clamp(min=1) * 10.0**index
+            losses[key] = (error * mask).sum() / mask.sum().clamp(min=1) * 3.0**index
             losses[f'{key}.labelled'] = mask.mean()
         losses['aux'] = 0.1 * feats.float().square().mean()
         return losses
@@ -113,6 +113,16 @@ def named_cfg(name, cfgs):
     return dict(type=name.partition(',')[0], **copy.deepcopy(cfgs[name]))
 
 
+def specs():
+    """Name to the config of the balancer and the options of the optimizer wrapper, of all methods."""
+    found = {name: (named_cfg(name, BALANCER_CFGS), {}) for name in BALANCER_CFGS}
+    for name in AGGREGATOR_CFGS:
+        found[name] = (None, dict(aggregator=named_cfg(name, AGGREGATOR_CFGS)))
+    uncertain = dict(type='UncertaintyWeights', aux_losses='added')
+    both = dict(aggregator=dict(type='PCD'), accumulative_counts=2)
+    return {**found, 'UPGrad, uncertainty, accumulated': (uncertain, both)}
+
+
 def make_toy(balancer=None):
     torch.manual_seed(0)
     return ToyModel(balancer)
@@ -134,7 +144,7 @@ def train(model, wrapper, batches, epoch=2, part=slice(None), wrapped=None):
             losses = (wrapped or model)(**own)
         total, _ = model.parse_losses(losses)
         wrapper.update_params(total)
-        if 'losses_after_step' in model.balancer.needs:
+        if getattr(model.balancer, 'measure', None) == 'same_batch':
             with torch.no_grad(), model.balancer.measure_after_step():
                 model.parse_losses(model(**own))
         if (step + 1) % epoch == 0:
