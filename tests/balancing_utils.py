@@ -114,7 +114,7 @@ def named_cfg(name, cfgs):
 
 
 def specs():
-    """Name to the config of the balancer and the options of the optimizer wrapper, of all methods."""
+    """Name to config of the balancer and options of the optimizer wrapper, of all methods."""
     found = {name: (named_cfg(name, BALANCER_CFGS), {}) for name in BALANCER_CFGS}
     for name in AGGREGATOR_CFGS:
         found[name] = (None, dict(aggregator=named_cfg(name, AGGREGATOR_CFGS)))

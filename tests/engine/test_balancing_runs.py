@@ -14,8 +14,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-TESTS = Path(__file__).parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from balancing_utils import (
     AGGREGATOR_CFGS,
     BALANCER_CFGS,
@@ -30,6 +29,7 @@ from balancing_utils import (
 
 from mmdense.registry import DATASETS, HOOKS
 
+TESTS = Path(__file__).parents[1]
 QUICK = ('LossPrioritization', 'GradNorm')
 
 

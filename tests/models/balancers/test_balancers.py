@@ -50,7 +50,7 @@ def test_uncertainty_weights_and_their_own_gradients():
     s = torch.full((4,), -0.5, dtype=torch.float64, requires_grad=True)
     check(balancer, lambda x: (half * torch.exp(-s) * x + 0.5 * s).sum())
     assert torch.allclose(balancer.log_variance.grad.double(), s.grad, rtol=1e-5)
-    with pytest.raises(ValueError, match="Did you mean 'b'|Known: a, b"):
+    with pytest.raises(ValueError, match='Known: a, b'):
         make('UncertaintyWeights', classification=['bb'])
 
 
@@ -140,7 +140,7 @@ def test_famo_objective_and_update():
 
     check(balancer, objective)
     losses = leaves()
-    total, logs = balancer(losses)
+    _, logs = balancer(losses)
     assert sum(w.item() for w in logs.values()) == pytest.approx(1, abs=1e-5)
     after = (0.5, 2.4, 0.2, 3.0)
     with torch.no_grad(), balancer.measure_after_step():
@@ -256,7 +256,7 @@ def test_skipped_step_names_task_and_iteration_and_leaves_no_trace(monkeypatch):
     assert 'b.loss' in said[0] and 'a.loss' not in said[0]
     found = model.balancer.state_dict()
     assert all(torch.equal(state[k].nan_to_num(-1), found[k].nan_to_num(-1)) for k in state)
-    with pytest.raises(FloatingPointError, match='b.loss'):
+    with pytest.raises(FloatingPointError, match=r'b\.loss'):
         for _ in range(20):
             model.parse_losses(model(**batch))
 
