@@ -31,9 +31,9 @@ class JacobianOptimWrapper(OptimWrapper):
     One backward pass per task; the gradients of the shared parameters form a matrix ``(T, P)`` in
     float32, summed over accumulated steps, unscaled where losses are scaled, averaged over
     processes, and only then combined by the aggregator. Parameters that are not shared get the
-    sum of the gradients, as ever. The tasks' terms are those of the loss balancer, weighted by it, so a
-    balancer and an aggregator can work together; losses without a task are added to the
-    direction as they are.
+    sum of the gradients, as ever. The tasks' terms are those of the loss balancer, weighted by
+    it, so a balancer and an aggregator can work together; losses without a task are added to
+    the direction as they are.
 
     Costs T backward passes instead of one and memory for T gradients of the shared parameters.
     Works with several processes (no gradient is exchanged before the update), gradient
