@@ -3,6 +3,7 @@
 from .aspp import ASPP
 from .axial_attention import AxialAttention
 from .batch_norm import BNSettings, eval_affine
+from .cbam import CBAM
 from .checkpoint import checkpointed
 from .conv_norm import ConvNorm, LinearNorm
 from .deformable_conv import OFFSET_MODES, DeformableConv1x1, OffsetPredictor
@@ -18,6 +19,7 @@ from .token_attention import TokenAttention, TokenMLP, to_map, to_tokens
 __all__ = [
     'ASPP',
     'BATCH_NORM',
+    'CBAM',
     'OFFSET_MODES',
     'AxialAttention',
     'BNSettings',

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_reduce, get_world_size
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, ModuleList
 from torch import Tensor, nn
 
 from mmdense.registry import BALANCERS, MODELS
@@ -93,7 +93,8 @@ class DensePredictor(BaseModel):
             )
         self.backbone = self._build_part(backbone)
         necks = [neck] if isinstance(neck, Mapping) else (neck or [])
-        self.neck = nn.ModuleList(self._build_part(cfg) for cfg in necks)
+        # mmengine's list, so that the `init_cfg` of a neck is heeded.
+        self.neck = ModuleList(self._build_part(cfg) for cfg in necks)
         self.heads = self._build_heads(heads)
         self.balancer = BALANCERS.build(balancer or dict(type='FixedWeights'))
 
