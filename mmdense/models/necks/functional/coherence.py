@@ -103,7 +103,8 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tenso
     # The kernel of the CPU wants values as wide as keys; columns of zeros are cut off again.
     width = values.shape[-1]
     padded = _padded_like_keys(keys, values)
-    heads = (x[:, None] for x in (queries, keys, padded))
+    # Channels must lie next to each other, or the operands go to the form that stores all scores.
+    heads = (x.contiguous()[:, None] for x in (queries, keys, padded))
     mixed: Tensor = F.scaled_dot_product_attention(*heads, scale=scale)
     return mixed[:, 0, :, :width]
 
@@ -118,7 +119,7 @@ def _has_fused_kernel(queries: Tensor, keys: Tensor, values: Tensor) -> bool:
     if queries.device.type != 'cuda':
         # Wider values cannot be padded away; they need fewer than two tasks, or a wider neck.
         return queries.device.type in ('cpu', 'meta') and values.shape[-1] <= keys.shape[-1]
-    heads = (x[:, None] for x in (queries, keys, values))
+    heads = (x.contiguous()[:, None] for x in (queries, keys, values))
     # No mask, no dropout, not causal, as many heads of keys as of queries.
     params = torch.backends.cuda.SDPAParams(*heads, None, 0.0, False, False)
     return torch.backends.cuda.can_use_efficient_attention(params, debug=False)
