@@ -2,8 +2,9 @@
 
 ``type='mmdense.X'`` resolves in any OpenMMLab config: mmengine imports this
 module by the scope prefix, and each registry imports its ``locations`` on first
-use. Two registries are new here: ``TASKS`` (what a dense map is) and
-``BALANCERS`` (how several losses become one scalar).
+use. Three registries are new here: ``TASKS`` (what a dense map is), ``BALANCERS``
+(how several losses become one scalar) and ``AGGREGATORS`` (how several gradients
+become one).
 """
 
 from mmengine import registry as root
@@ -17,6 +18,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 TASKS = Registry('task', scope='mmdense', locations=['mmdense.tasks'])
 BALANCERS = Registry('balancer', scope='mmdense', locations=['mmdense.models.balancers'])
+AGGREGATORS = Registry('aggregator', scope='mmdense', locations=['mmdense.engine.optim_wrappers'])
 
 MODELS = _child(root.MODELS, 'mmdense.models')
 DATASETS = _child(root.DATASETS, 'mmdense.datasets')

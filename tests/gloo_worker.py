@@ -30,8 +30,7 @@ def total_of(model: torch.nn.Module, losses: dict[str, torch.Tensor]) -> torch.T
         )
         for key in model.tasks
     }
-    weights = model.balancer.weights(totals, {})
-    return sum(weights[key] * value for key, value in totals.items())
+    return model.balancer(totals)[0]
 
 
 def main(method: str, out: str) -> None:

@@ -8,6 +8,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     iteration_seed=dict(type='IterationSeedHook'),
     finite_loss=dict(type='FiniteLossHook'),
+    balancer=dict(type='BalancerHook'),
     # Share of the model's keys that a checkpoint given as `load_from` may lack.
     load_report=dict(type='LoadReportHook', max_missing=0.0),
     results=dict(type='ResultsHook'),

@@ -1,9 +1,12 @@
 """Hooks: one file each."""
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .balancer_hook import BalancerHook
 from .finite_loss_hook import FiniteLossHook
+from .gradient_diagnostics_hook import GradientDiagnosticsHook
 from .iteration_seed_hook import IterationSeedHook
 from .load_report_hook import LoadReportHook
+from .loss_balancer_hook import LossBalancerHook
 from .norm_eval_hook import NormEvalHook
 from .results_hook import ResultsHook
 from .save_predictions_hook import SavePredictionsHook
@@ -12,10 +15,13 @@ from .visualization_hook import DenseVisualizationHook
 
 __all__ = [
     'AtomicCheckpointHook',
+    'BalancerHook',
     'DenseVisualizationHook',
     'FiniteLossHook',
+    'GradientDiagnosticsHook',
     'IterationSeedHook',
     'LoadReportHook',
+    'LossBalancerHook',
     'NormEvalHook',
     'ResultsHook',
     'SavePredictionsHook',

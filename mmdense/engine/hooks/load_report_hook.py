@@ -8,7 +8,9 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
+from mmdense.models.balancers import BaseBalancer
 from mmdense.models.utils.pretrained import compare_state_dicts
 from mmdense.registry import HOOKS
 
@@ -50,7 +52,7 @@ class LoadReportHook(Hook):
         offered = {re.sub(r'^module\.', '', name): name for name in weights}
         plain = {name: weights[original] for name, original in offered.items()}
         # Dropping serves fine-tuning; a resumed run continues with all it had.
-        drop = () if getattr(runner, '_resume', False) else self.drop
+        drop = () if getattr(runner, '_resume', False) else (*self.drop, *_balancers(model))
         report = compare_state_dicts(model, plain, drop)
         details = f' ({report.names()})' if report.names() else ''
         if report.missing_share > self.max_missing:
@@ -65,3 +67,9 @@ class LoadReportHook(Hook):
         runner.logger.info(f'Checkpoint: {report.counts()}{details}')
         for name in report.dropped:
             weights.pop(offered.get(name, name), None)
+
+
+def _balancers(model: nn.Module) -> list[str]:
+    """Patterns of the names of what loss balancers keep."""
+    found = [name for name, m in model.named_modules() if isinstance(m, BaseBalancer)]
+    return [rf'^{re.escape(name)}\.' for name in found]

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import nn
 
+from mmdense.models.balancers import find_balancer
 from mmdense.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmdense.utils import suggest
 
@@ -26,6 +27,8 @@ class PatternOptimWrapperConstructor(DefaultOptimWrapperConstructor):
       its name;
     - parameters with at most one dimension (norms, biases, layer scales) and those
       whose name matches a pattern of ``no_decay`` are not decayed.
+
+    Learned weights of a loss balancer form a group of their own, without weight decay.
 
     Args (in ``paramwise_cfg``):
         lr_mult (Mapping[str, float]): Regular expression to factor, tried in order.
@@ -57,22 +60,25 @@ class PatternOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         no_decay: Sequence[str] = cfg.get('no_decay', ())
         decay_vectors = cfg.get('decay_vectors', False)
         unused = {*lr_mult, *no_decay}
-        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        balancer = find_balancer(module)
+        apart = {id(param) for param in balancer.parameters()} if balancer is not None else set()
+        groups: dict[tuple[float, bool, bool], list[nn.Parameter]] = {}
         for name, param in module.named_parameters():
             if not param.requires_grad:
                 continue
             rate = next((p for p in lr_mult if re.search(p, name)), None)
             spared = [p for p in no_decay if re.search(p, name)]
             unused -= {rate, *spared}
-            decayed = not spared and (decay_vectors or param.ndim > 1)
-            key = (1.0 if rate is None else lr_mult[rate], decayed)
+            own = id(param) in apart
+            decayed = not spared and not own and (decay_vectors or param.ndim > 1)
+            key = (1.0 if rate is None else lr_mult[rate], decayed, own)
             groups.setdefault(key, []).append(param)
         if unused:
             raise ValueError(
                 f'optim_wrapper.paramwise_cfg: the patterns {sorted(map(str, unused))} match no '
                 'parameter of the model. Correct or remove them.'
             )
-        for (factor, decayed), members in groups.items():
+        for (factor, decayed, _), members in groups.items():
             group: dict[str, Any] = dict(params=members)
             if self.base_lr is not None:
                 group['lr'] = self.base_lr * factor

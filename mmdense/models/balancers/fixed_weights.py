@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmdense.registry import BALANCERS
 
-from .base import BaseBalancer
+from .base import BaseBalancer, Combination
 
 
 @BALANCERS.register_module()
@@ -18,13 +20,16 @@ class FixedWeights(BaseBalancer):
     Args:
         weights (Mapping[str, float] | None): Task key to weight. Tasks that are not
             named weigh 1.
+        kwargs: Of :class:`BaseBalancer`.
 
     Raises:
         ValueError: If a weight is negative.
     """
 
-    def __init__(self, weights: Mapping[str, float] | None = None) -> None:
-        super().__init__()
+    constant = True
+
+    def __init__(self, weights: Mapping[str, float] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.task_weights = dict(weights or {})
         negative = {key: value for key, value in self.task_weights.items() if value < 0}
         if negative:
@@ -33,7 +38,11 @@ class FixedWeights(BaseBalancer):
                 'switches a task off, larger values count more.'
             )
 
-    def weights(
-        self, losses: Mapping[str, Tensor], labelled: Mapping[str, Tensor]
-    ) -> dict[str, Tensor | float]:
-        return {key: self.task_weights.get(key, 1.0) for key in losses}
+        self._made: Tensor | None = None
+
+    def combine(self, losses: Tensor, present: Tensor) -> Combination:
+        if self._made is None or self._made.device != losses.device:
+            # Once per device: a copy from the host in every step would delay it.
+            values = [self.task_weights.get(key, 1.0) for key in self.keys]
+            self._made = torch.tensor(values, dtype=losses.dtype, device=losses.device)
+        return Combination(self._made)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_reduce, get_world_size
 from mmengine.model import BaseModel, ModuleList
 from torch import Tensor, nn
 
+from mmdense.models.balancers import StepLosses, balance_step, is_auxiliary
 from mmdense.registry import BALANCERS, MODELS
 from mmdense.structures import DenseDataSample, DenseFeatures
 from mmdense.structures.ground_truth import collate_gt
@@ -41,7 +40,8 @@ class DensePredictor(BaseModel):
             whose ``takes_tasks`` is True is built with the task keys as ``tasks``, one whose
             ``takes_task_channels`` is True with ``task_channels``, task key to the channels
             that a head of the task predicts, unless its config names them.
-        balancer (dict | None): Config of the loss balancer. None: ``FixedWeights``.
+        balancer (dict | None): Config of the loss balancer, which gets the task keys as ``tasks``.
+            None: ``FixedWeights``.
         data_preprocessor (dict | None): Config of the preprocessor. None:
             ``DenseDataPreprocessor`` with its defaults.
         test_cfg (dict | None): ``resize`` (bool): whether predictions are brought to
@@ -96,7 +96,9 @@ class DensePredictor(BaseModel):
         # mmengine's list, so that the `init_cfg` of a neck is heeded.
         self.neck = ModuleList(self._build_part(cfg) for cfg in necks)
         self.heads = self._build_heads(heads)
-        self.balancer = BALANCERS.build(balancer or dict(type='FixedWeights'))
+        self.balancer = BALANCERS.build(
+            balancer or dict(type='FixedWeights'), default_args=dict(tasks=list(self.tasks))
+        )
 
     def _build_part(self, cfg: Mapping[str, Any]) -> nn.Module:
         """A backbone or neck, which may want the task keys and their output channels."""
@@ -198,46 +200,25 @@ class DensePredictor(BaseModel):
         Returns:
             tuple: The scalar to minimise, and what is logged: ``loss``, ``<task>.loss``,
             the terms of each task, those of its auxiliary outputs summed as
-            ``<task>.loss_aux``, and the weight of each task where it is not 1. Logged
-            values are means over all processes.
+            ``<task>.loss_aux``, and the weight of each task where it changes. Logged
+            values are means over all processes, see
+            :func:`~mmdense.models.balancers.balance_step`.
         """
-        totals: dict[str, Tensor] = {}
-        others: list[Tensor] = []
-        logged: OrderedDict[str, Tensor] = OrderedDict()
+        step = StepLosses()
         for name, value in losses.items():
             key, _, term = name.partition('.')
             is_loss = 'loss' in name.rsplit('.', 1)[-1]
             if key not in self.tasks:
-                logged[name] = value.detach()
                 if is_loss:
-                    others.append(value)
+                    step.others[name] = value
+                else:
+                    step.log(name, value)
                 continue
             if is_loss:
-                totals[key] = totals[key] + value if key in totals else value
-            term = f'{key}.loss_aux' if '.' in term and is_loss else name
-            logged[term] = logged[term] + value.detach() if term in logged else value.detach()
-        labelled = {key: losses[f'{key}.labelled'] for key in totals}
-        weights = self.balancer.weights(totals, labelled)
-        total = sum(weights[key] * value for key, value in totals.items())
-        penalty = self.balancer.penalty()
-        for value in (*others, *(() if penalty is None else (penalty,))):
-            total = total + value
-        head: OrderedDict[str, Tensor] = OrderedDict(loss=total.detach())
-        for key, value in totals.items():
-            head[f'{key}.loss'] = value.detach()
-            weight = weights[key]
-            if isinstance(weight, Tensor):
-                head[f'{key}.weight'] = weight.detach()
-        return total, self._reduce_logged({**head, **logged})
-
-    @staticmethod
-    def _reduce_logged(values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Average what is logged over all processes, in one collective."""
-        if get_world_size() == 1:
-            return values
-        flat = torch.stack([value.float().mean() for value in values.values()])
-        all_reduce(flat, op='mean')
-        return OrderedDict(zip(values, flat.unbind()))
+                step.add(key, value, is_auxiliary(term))
+            step.log(f'{key}.loss_aux' if '.' in term and is_loss else name, value)
+        step.labelled = {key: losses[f'{key}.labelled'] for key in step.final}
+        return balance_step(self, self.balancer, step)
 
     def predict_maps(self, inputs: Tensor) -> dict[str, Tensor]:
         """Task key to the prediction ``(B, D, H, W)`` at the input size, before decoding."""
