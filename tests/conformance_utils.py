@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 METHODS = {
     'conv baseline': 'configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py',
     'demt': 'configs/demt/demt_r18-thin_1xb8-600_rooms-96x128.py',
+    'mtcp': 'configs/mtcp/mtcp_r18-thin_1xb8-600_rooms-96x128.py',
     'polymax': 'configs/polymax/polymax_convnext-atto_1xb8-quickstart_rooms-96x128.py',
 }
 
