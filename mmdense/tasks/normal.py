@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -36,6 +36,15 @@ class Normal(BaseTask):
     that faces the camera. A mirrored picture negates x and nothing else; a
     counter-clockwise in-plane rotation turns (x, y) the same way; zooming changes
     nothing. Headline: mean angular error in degrees, pooled over all pixels.
+
+    Args:
+        activation (str): ``'unit'``: losses see unit vectors. ``'identity'``: they see what the
+            head gives, of any length (the released code of MT-CP). Maps are unit vectors in
+            both cases.
+        losses, metrics: As in :class:`BaseTask`.
+
+    Raises:
+        ValueError: If ``activation`` is unknown.
     """
 
     key = 'normal'
@@ -49,6 +58,19 @@ class Normal(BaseTask):
     # Overshoots change the length only, which is mended; those of depth would be false metres.
     interpolations = ('nearest', 'linear', 'cubic')
     default_losses = (dict(type='MaskedL1Loss'),)
+
+    def __init__(
+        self,
+        activation: str = 'unit',
+        losses: Sequence[Mapping[str, Any]] | None = None,
+        metrics: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(losses, metrics)
+        if activation not in ('unit', 'identity'):
+            raise ValueError(
+                f"tasks['normal'].activation is {activation!r}; choose 'unit' or 'identity'."
+            )
+        self.activation = activation
 
     @property
     def num_channels(self) -> int:
@@ -88,6 +110,8 @@ class Normal(BaseTask):
         return gt
 
     def activate(self, logits: Tensor) -> Tensor:
+        if self.activation == 'identity':
+            return logits
         # fp32: a half-precision norm of small vectors underflows.
         return F.normalize(logits.float(), dim=1, eps=1e-6)
 

@@ -12,6 +12,7 @@ from .deeplab_v3_plus_head import DeepLabV3PlusHead
 from .hr_head import HRHead
 from .kmax_predictor import KMaXPredictor
 from .kmax_transformer_decoder import KMaXTransformerDecoder
+from .pointwise_head import PointwiseDepthHead, PointwiseHead
 from .residual_head import ResidualHead
 from .sphere_segment_normal_head import SphereSegmentNormalHead
 
@@ -28,6 +29,8 @@ __all__ = [
     'HRHead',
     'KMaXPredictor',
     'KMaXTransformerDecoder',
+    'PointwiseDepthHead',
+    'PointwiseHead',
     'ResidualHead',
     'SphereSegmentNormalHead',
 ]

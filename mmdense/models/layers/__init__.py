@@ -3,6 +3,7 @@
 from .aspp import ASPP
 from .axial_attention import AxialAttention
 from .batch_norm import BNSettings, eval_affine
+from .cbam import CBAM
 from .checkpoint import checkpointed
 from .context import (
     ContextType,
@@ -35,6 +36,7 @@ from .windows import from_windows, shifted_apart, to_windows
 __all__ = [
     'ASPP',
     'BATCH_NORM',
+    'CBAM',
     'OFFSET_MODES',
     'AxialAttention',
     'BNSettings',

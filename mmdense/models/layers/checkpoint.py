@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
@@ -29,15 +30,15 @@ def _frozen_statistics(module: nn.Module) -> Iterator[None]:
                 norm.num_batches_tracked.copy_(count)
 
 
-def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
-    """``module(x)``, recomputed in the backward pass instead of kept in memory.
+def checkpointed(module: nn.Module, *inputs: Any) -> Any:
+    """``module(*inputs)``, recomputed in the backward pass instead of kept in memory.
 
     The second forward pass would otherwise move every running mean and variance twice
     per step.
     """
     return checkpoint(
         module,
-        x,
+        *inputs,
         use_reentrant=False,
         context_fn=lambda: (nullcontext(), _frozen_statistics(module)),
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, ModuleList
 from torch import Tensor, nn
 
 from mmdense.models.balancers import StepLosses, balance_step, is_auxiliary
@@ -101,7 +101,8 @@ class DensePredictor(BaseModel):
                 "'activations' or 'maps'."
             )
         self.backbone = self._build_part(backbone)
-        self.neck = nn.ModuleList(self._build_part(cfg) for cfg in _chain(neck))
+        # mmengine's list, so that the `init_cfg` of a neck is heeded.
+        self.neck = ModuleList(self._build_part(cfg) for cfg in _chain(neck))
         self.heads = self._build_heads(heads)
         self.balancer = BALANCERS.build(
             balancer or dict(type='FixedWeights'), default_args=dict(tasks=list(self.tasks))

@@ -6,4 +6,11 @@ from .grad_norm import GradNorm
 from .moco import MoCo
 from .torchjd_aggregator import TorchJDAggregator
 
-__all__ = ['DBMTL', 'Aggregator', 'GradNorm', 'MoCo', 'TorchJDAggregator', 'build_aggregator']
+__all__ = [
+    'DBMTL',
+    'Aggregator',
+    'GradNorm',
+    'MoCo',
+    'TorchJDAggregator',
+    'build_aggregator',
+]

@@ -1,0 +1,4 @@
+# Loss prioritization alone: the weighted sum without a logarithm.
+_base_ = ['./mtcp_mask2former-swin-s_1xb2-100e_nyud-480x640.py']
+
+model = dict(balancer=dict(log_mode='none'))

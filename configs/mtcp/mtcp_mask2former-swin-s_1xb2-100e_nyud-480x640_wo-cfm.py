@@ -1,0 +1,4 @@
+# Without coherence fusion, and without the cosine distance.
+_base_ = ['./mtcp_mask2former-swin-s_1xb2-100e_nyud-480x640.py']
+
+model = dict(neck=dict(with_cfm=False))
