@@ -31,6 +31,7 @@ class MethodCost:
         name (str): What the table calls it.
         configs (tuple[str, ...]): Files; several are networks that work side by side, whose
             numbers add up, as single-task networks do.
+        tasks (int): Number of tasks that are predicted.
         parameters (int): Number of parameters.
         macs (int): Multiply-accumulate operations of one picture.
         train_ms (float): Median time of a training step; NaN if not measured.
@@ -41,6 +42,7 @@ class MethodCost:
 
     name: str
     configs: tuple[str, ...]
+    tasks: int
     parameters: int
     macs: int
     train_ms: float = math.nan
@@ -88,6 +90,7 @@ def measure_method(
     return MethodCost(
         name=name,
         configs=files,
+        tasks=sum(part.tasks for part in parts),
         parameters=sum(part.parameters for part in parts),
         macs=sum(part.macs for part in parts),
         train_ms=sum(part.train_ms for part in parts),
@@ -98,7 +101,7 @@ def measure_method(
 
 def _measure(cfg: Config, settings: Settings, shape: tuple[int, int], timed: bool) -> MethodCost:
     total = measure_complexity(cfg, shape)[-1]
-    cost = MethodCost('', (), total.parameters, total.macs)
+    cost = MethodCost('', (), len(cfg.tasks), total.parameters, total.macs)
     if not timed:
         return cost
     settings = replace(settings, shape=shape)
@@ -133,13 +136,14 @@ def markdown(rows: Sequence[MethodCost], base: Path | None = None) -> str:
         for title, key in columns.items()
         if not all(math.isnan(getattr(row, key)) for row in rows)
     }
-    head = ['Method', 'Parameters', 'GMACs', *shown]
+    head = ['Method', 'Tasks', 'Parameters', 'GMACs', *shown]
     lines = [head, ['--', *['--:'] * (len(head) - 1)]]
     for row in rows:
         values = [getattr(row, key) for key in shown.values()]
         lines.append(
             [
                 _name(row, base),
+                str(row.tasks),
                 f'{row.parameters:,}',
                 f'{row.macs / 1e9:.2f}',
                 *('-' if math.isnan(value) else f'{value:,.0f}' for value in values),

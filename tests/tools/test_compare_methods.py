@@ -44,14 +44,14 @@ def test_single_task_networks_add_up(tool, capsys):
     stl = 'stl=' + '+'.join(map(str, STL))
     assert tool.main([f'mtl={MTL}', stl, '--no-time']) == 0
     _, head, _, mtl, stl = capsys.readouterr().out.splitlines()
-    assert cells(head) == ['Method', 'Parameters', 'GMACs']
-    name, parameters, _ = cells(mtl)
-    assert name == 'mtl'
+    assert cells(head) == ['Method', 'Tasks', 'Parameters', 'GMACs']
+    name, tasks, parameters, _ = cells(mtl)
+    assert (name, tasks) == ('mtl', '3') and cells(stl)[1] == '3'
     with torch.device('meta'):
         model = Config.fromfile(MTL).model.backbone
         backbone = MODELS.build(model, default_args=dict(_scope_='mmdense'))
     shared = sum(p.numel() for p in backbone.parameters())
-    assert int(cells(stl)[1].replace(',', '')) == int(parameters.replace(',', '')) + 2 * shared
+    assert int(cells(stl)[2].replace(',', '')) == int(parameters.replace(',', '')) + 2 * shared
 
 
 def test_times_add_up_and_memory_is_the_largest(tool, capsys, monkeypatch):
@@ -66,14 +66,14 @@ def test_times_add_up_and_memory_is_the_largest(tool, capsys, monkeypatch):
     text = f'both={STL[0]}+{STL[1]}'
     assert tool.main([text, '--shape', '32', '64', '--batch', '2']) == 0
     *_, row = capsys.readouterr().out.splitlines()
-    assert cells(row)[0] == 'both' and cells(row)[3:] == ['201', '21', '51']
+    assert cells(row)[0] == 'both' and cells(row)[4:] == ['201', '21', '51']
 
 
 def test_a_step_is_really_timed(tool, capsys):
     options = ['--shape', '32', '64', '--steps', '1', '--warmup', '0', '--no-memory']
     assert tool.main([str(MTL), *options]) == 0
     *_, row = capsys.readouterr().out.splitlines()
-    assert len(cells(row)) == 5 and all(float(cell.replace(',', '')) > 0 for cell in cells(row)[3:])
+    assert len(cells(row)) == 6 and all(float(cell.replace(',', '')) > 0 for cell in cells(row)[4:])
 
 
 def test_page_gets_the_table_with_links(tmp_path):
@@ -81,12 +81,12 @@ def test_page_gets_the_table_with_links(tmp_path):
     page = tmp_path / 'README.md'
     page.write_text(f'above\n{begin}\nold\n{end}\nbelow\n')
     a, b = (str(tmp_path / f'x/{name}.py') for name in 'ab')
-    rows = [MethodCost('one', (a,), 12345, 2 * 10**9), MethodCost('two', (a, b), 1, 1)]
+    rows = [MethodCost('one', (a,), 3, 12345, 2 * 10**9), MethodCost('two', (a, b), 2, 1, 1)]
     write_between_markers(page, markdown(rows, tmp_path))
     text = page.read_text()
-    assert text.startswith(f'above\n{begin}\n| Method | Parameters | GMACs |\n')
-    assert '| [one](./x/a.py) | 12,345 | 2.00 |' in text
-    assert '| two [1](./x/a.py) [2](./x/b.py) |' in text
+    assert text.startswith(f'above\n{begin}\n| Method | Tasks | Parameters | GMACs |\n')
+    assert '| [one](./x/a.py) | 3 | 12,345 | 2.00 |' in text
+    assert '| two [1](./x/a.py) [2](./x/b.py) | 2 |' in text
     assert text.endswith(f'{end}\nbelow\n') and 'old' not in text
     write_between_markers(page, markdown(rows, tmp_path))
     assert page.read_text() == text
@@ -105,11 +105,11 @@ def test_page_without_a_place_is_refused(tmp_path, text):
 
 def test_columns_without_a_number_are_left_out():
     rows = [
-        MethodCost('a', (), 1, 1, train_ms=5.4),
-        MethodCost('b', (), 1, 1, train_ms=math.nan),
+        MethodCost('a', (), 1, 1, 1, train_ms=5.4),
+        MethodCost('b', (), 1, 1, 1, train_ms=math.nan),
     ]
     lines = markdown(rows).splitlines()
-    assert cells(lines[0])[3:] == ['train step, ms']
+    assert cells(lines[0])[4:] == ['train step, ms']
     assert [cells(line)[-1] for line in lines[2:]] == ['5', '-']
 
 
