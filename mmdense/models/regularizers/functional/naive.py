@@ -103,7 +103,8 @@ def render_naive(
         size (tuple[int, int]): Height and width (H, W) of the grid, R = H W rays.
         z (Tensor): Depths ``(S,)``, ``(B, S)`` or ``(B, R, S)``, ascending.
         rule (str): See :func:`composite`.
-        closure (str | None): ``'none'`` or None: background 0. ``'normalize'``: divided by the opacity.
+        closure (str | None): ``'none'`` or None: background 0. ``'normalize'``: divided by the
+            opacity.
         padding (str): See :func:`sample_triplane`.
         layout (str): See :func:`sample_triplane`.
         aggregation (str): See :func:`sample_triplane`.
