@@ -21,6 +21,9 @@ from .renderer import Rendering, TriplaneRenderer
 from .second_view import SecondView
 
 DEPTH_SOURCES = ('head', 'expected_z')
+_WORDS = dict(
+    field=FIELDS, density=DENSITIES, depth_from=DEPTH_SOURCES, plane_act=PLANE_ACTS
+)  # fmt: skip
 
 
 @MODELS.register_module()
@@ -123,18 +126,8 @@ class TriplaneRegularizer(FeatureRegularizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(tasks, **kwargs)
-        for name, value, choices in (
-            ('field', field, FIELDS), ('density', density, DENSITIES),
-            ('depth_from', depth_from, DEPTH_SOURCES), ('plane_act', plane_act, PLANE_ACTS),
-        ):  # fmt: skip
-            check_choice(self.key(name), value, choices)
-        for name, stride in (('render_stride', render_stride), ('plane_stride', plane_stride)):
-            if stride is not None and stride < 1:
-                raise ValueError(f'{self.key(name)}={stride}; give a positive number of pixels.')
-        if not 0 < ray_patch <= 1:
-            raise ValueError(f'{self.key("ray_patch")}={ray_patch}; give a share in (0, 1].')
-        if not 0 <= dropout < 1:
-            raise ValueError(f'{self.key("dropout")}={dropout}; give a share in [0, 1).')
+        self._check_words(field=field, density=density, depth_from=depth_from, plane_act=plane_act)
+        self._check_numbers(render_stride, plane_stride, ray_patch, dropout)
         if field == 'pixel_aligned':
             planes = ('xy',)
         layout = plane_layout or '_'.join(planes)
@@ -162,6 +155,21 @@ class TriplaneRegularizer(FeatureRegularizer):
                 self.key('views'), views, z_metres, second_weight, second_tasks, self.tasks
             )
         self.ready()
+
+    def _check_words(self, **given: str) -> None:
+        for name, value in given.items():
+            check_choice(self.key(name), value, _WORDS[name])
+
+    def _check_numbers(
+        self, render_stride: int, plane_stride: int | None, ray_patch: float, dropout: float
+    ) -> None:
+        for name, stride in (('render_stride', render_stride), ('plane_stride', plane_stride)):
+            if stride is not None and stride < 1:
+                raise ValueError(f'{self.key(name)}={stride}; give a positive number of pixels.')
+        if not 0 < ray_patch <= 1:
+            raise ValueError(f'{self.key("ray_patch")}={ray_patch}; give a share in (0, 1].')
+        if not 0 <= dropout < 1:
+            raise ValueError(f'{self.key("dropout")}={dropout}; give a share in [0, 1).')
 
     def _is_expected(self, task: str) -> bool:
         """Whether a task is read off the expected depth."""
@@ -234,8 +242,9 @@ class TriplaneRegularizer(FeatureRegularizer):
             )
         side = math.sqrt(self.ray_patch)
         part = [max(1, round(n * side)) for n in size]
-        device = None if generator is None else generator.device
-        draws = torch.rand(2, generator=generator, device=device).tolist()
+        if generator is not None:  # on the host: a number from the device would be waited for
+            generator = torch.Generator().manual_seed(generator.initial_seed())
+        draws = torch.rand(2, generator=generator).tolist()
         starts = [int(draw * (n - own + 1)) for draw, n, own in zip(draws, size, part)]
         return starts[0], starts[1], part[0], part[1]
 
@@ -244,9 +253,7 @@ class TriplaneRegularizer(FeatureRegularizer):
         for index, value in enumerate(maps):
             if not value.isfinite().all():
                 return f'map {index} of {self.feature!r}'
-        grid = _grid((self.plane_stride * 2,) * 2, self.plane_stride)
-        planes = self.encoder(maps, grid, None)
-        if not planes.isfinite().all():
+        if not found.state.isfinite().all():
             return 'planes'
         mlp = self.field.density_mlp(task)
         if not all(value.isfinite().all() for value in mlp.density_parameters()):

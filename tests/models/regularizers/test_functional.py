@@ -272,6 +272,9 @@ def test_importance_depths_by_hand():
     u = torch.tensor([0.0, p[0] / 2, p[0] + p[1] / 4, 1.0], dtype=F64)
     expected = [0.0, 0.5, 1.5, 4.0]
     assert importance_depths(z, weights, u).tolist() == pytest.approx(expected)
+    many = importance_depths(z, weights.expand(2, 3, 3), u)
+    assert many.shape == (2, 3, 4)
+    torch.testing.assert_close(many[1, 2], importance_depths(z, weights, u))
 
 
 @pytest.fixture

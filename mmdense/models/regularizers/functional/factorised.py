@@ -29,7 +29,7 @@ def render_factorised(
     fine: int | None = None,
     u: Mapping[str, Tensor] | Tensor | None = None,
     rule: str = 'midpoint',
-    closure: str = 'none',
+    closure: str | None = 'none',
     padding: str = 'border',
     layout: str = 'xy_yz_xz',
     aggregation: str = 'sum',
@@ -59,7 +59,7 @@ def render_factorised(
         u (Mapping | Tensor | None): Numbers in [0, 1] to draw them with, task name to
             ``(B, R, S_f)``, or one tensor for all. None: ``(i + 0.5) / S_f``.
         rule (str): As in :func:`render_naive`.
-        closure (str): As in :func:`render_naive`.
+        closure (str | None): As in :func:`render_naive`.
         padding (str): As in :func:`render_naive`.
         layout (str): As in :func:`render_naive`.
         aggregation (str): As in :func:`render_naive`.
@@ -84,6 +84,7 @@ def render_factorised(
     """
     names = check_planes(planes, layout, padding, aggregation)
     check_choice('rule', rule, RULES)
+    closure = closure or 'none'
     check_choice('closure', closure, CLOSURES)
     check_choice('importance', importance, IMPORTANCE)
     check_choice('table_dtype', table_dtype, TABLE_DTYPES)

@@ -25,7 +25,7 @@ def render_points(
     z: Tensor,
     inside: Tensor | None = None,
     rule: str = 'midpoint',
-    closure: str = 'none',
+    closure: str | None = 'none',
     padding: str = 'border',
     layout: str = 'xy_yz_xz',
     aggregation: str = 'sum',
@@ -46,7 +46,7 @@ def render_points(
             are lengths of intervals.
         inside (Tensor | None): Samples ``(B, R, S)`` that count; others are empty.
         rule (str): See :func:`composite`.
-        closure (str): See :func:`render_naive`.
+        closure (str | None): See :func:`render_naive`.
         padding (str): See :func:`sample_triplane`.
         layout (str): See :func:`sample_triplane`.
         aggregation (str): See :func:`sample_triplane`.
@@ -58,6 +58,7 @@ def render_points(
     """
     check_planes(planes, layout, padding, aggregation)
     check_choice('rule', rule, RULES)
+    closure = closure or 'none'
     check_choice('closure', closure, CLOSURES)
     layers = [*heads.values(), *(() if density is None else (density,))]
     weight = torch.cat([layer['w1'] for layer in layers])

@@ -148,7 +148,7 @@ def importance_depths(z: Tensor, weights: Tensor, u: Tensor, floor: float = 0.01
     interval). No gradient.
 
     Args:
-        z (Tensor): Depths ``(..., S)``, ascending.
+        z (Tensor): Depths ``(..., S)``, ascending; batch dimensions are broadcast.
         weights (Tensor): Interval weights ``(..., S - 1)``.
         u (Tensor): Numbers in [0, 1], ``(..., N)``; sorted ones give sorted depths.
         floor (float): What every interval gets.
@@ -162,9 +162,10 @@ def importance_depths(z: Tensor, weights: Tensor, u: Tensor, floor: float = 0.01
     right = torch.cat([between, weights[..., -1:]], dim=-1)
     share = floor + (left + right) / 2
     share = share / share.sum(-1, keepdim=True)
+    batch = torch.broadcast_shapes(z.shape[:-1], share.shape[:-1], u.shape[:-1])
+    z, share, u = (t.expand(*batch, t.shape[-1]) for t in (z, share, u))
     upper = inclusive_sum(share)
     interval = torch.searchsorted(upper, u.contiguous(), right=True).clamp(max=share.shape[-1] - 1)
-    z = z.expand(*share.shape[:-1], z.shape[-1])
     start, own = (upper - share).gather(-1, interval), share.gather(-1, interval)
     nearer, farther = z.gather(-1, interval), z.gather(-1, interval + 1)
     return torch.lerp(nearer, farther, ((u - start) / own).clamp(0, 1))

@@ -84,7 +84,7 @@ def render_naive(
     size: tuple[int, int],
     z: Tensor,
     rule: str = 'midpoint',
-    closure: str = 'none',
+    closure: str | None = 'none',
     padding: str = 'border',
     layout: str = 'xy_yz_xz',
     aggregation: str = 'sum',
@@ -103,7 +103,8 @@ def render_naive(
         size (tuple[int, int]): Height and width (H, W) of the grid, R = H W rays.
         z (Tensor): Depths ``(S,)``, ``(B, S)`` or ``(B, R, S)``, ascending.
         rule (str): See :func:`composite`.
-        closure (str): ``'none'``: background 0. ``'normalize'``: divided by the opacity.
+        closure (str | None): ``'none'`` or None: background 0. ``'normalize'``: divided by the
+            opacity.
         padding (str): See :func:`sample_triplane`.
         layout (str): See :func:`sample_triplane`.
         aggregation (str): See :func:`sample_triplane`.
@@ -118,6 +119,7 @@ def render_naive(
     Raises:
         ShapeError, ValueError: If something does not fit.
     """
+    closure = closure or 'none'
     check_choice('closure', closure, CLOSURES)
     batch, rays = planes.shape[0], size[0] * size[1]
     z = depths_per_ray(z.to(planes.dtype), batch, rays)
