@@ -11,8 +11,12 @@ from .multi_scale_fusion import MultiScaleFusion
 from .multi_scale_initial_task_heads import MultiScaleInitialTaskHeads
 from .pad_distillation import MultiScaleDistillation, PADDistillation
 from .pattern_affinity_propagation import PatternAffinityPropagation
+from .preliminary_decoder import PreliminaryDecoder
+from .relational_context import RelationalContext
+from .relational_context_search import RelationalContextSearch
 from .task_interaction import TaskInteraction
 from .task_query import TaskQuery
+from .up_transformer import UPTransformer
 from .width_reduction import WidthReduction
 
 __all__ = [
@@ -28,7 +32,11 @@ __all__ = [
     'MultiScaleInitialTaskHeads',
     'PADDistillation',
     'PatternAffinityPropagation',
+    'PreliminaryDecoder',
+    'RelationalContext',
+    'RelationalContextSearch',
     'TaskInteraction',
     'TaskQuery',
+    'UPTransformer',
     'WidthReduction',
 ]
