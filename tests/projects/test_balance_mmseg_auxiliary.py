@@ -6,6 +6,7 @@ import torch
 from mmengine.structures import PixelData
 
 sys.path.insert(0, str(Path(__file__).parent))
+from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 from project_utils import ROOT, readme_holds, train
 
@@ -42,6 +43,7 @@ def test_page_shows_the_config():
 @pytest.mark.slow
 def test_segmentor_trains_with_learned_weights_of_its_heads(tmp_path):
     runner = train(CONFIG, MODELS, tmp_path, samples(), make_small)
+    assert isinstance(runner.model, EncoderDecoder)
     balancer = runner.model.loss_balancer
     assert balancer.tasks == ('decode', 'aux')
     assert balancer.log_variance.abs().min() > 0
