@@ -161,16 +161,21 @@ def training_step(
             sample.set_gt(model.tasks[key], value[index])
         samples.append(sample)
     # Autocast is entered here for every device; mmengine's AMP wrapper wants a GPU.
-    wrapper = build_optim_wrapper(
-        model,
-        dict(type='OptimWrapper', optimizer=cfg.optim_wrapper.optimizer),
-    )
+    options = dict(type='OptimWrapper', optimizer=cfg.optim_wrapper.optimizer)
+    if cfg.optim_wrapper.get('type') == 'JacobianOptimWrapper':
+        options = {key: value for key, value in cfg.optim_wrapper.items() if key != 'dtype'}
+    with scope_of(cfg):
+        wrapper = build_optim_wrapper(model, options)
+    measures = getattr(model.balancer, 'measure', None) == 'same_batch'
 
     def step() -> None:
-        with _autocast(settings):
+        with wrapper.optim_context(model), _autocast(settings):
             losses = model(inputs, samples, mode='loss')
         loss, _ = model.parse_losses(losses)
         wrapper.update_params(loss)
+        if measures:  # what BalancerHook does after an update
+            with torch.no_grad(), model.balancer.measure_after_step(), _autocast(settings):
+                model.parse_losses(model(inputs, samples, mode='loss'))
 
     return step
 

@@ -34,7 +34,7 @@ def test_pictures_of_the_page_are_there_and_small():
 
 
 def test_tools_that_the_pages_name_exist():
-    for page in ('conventions', 'comparing_runs'):
+    for page in ('conventions', 'comparing_runs', 'balancing'):
         text = (ROOT / 'docs' / f'{page}.md').read_text()
         for tool in re.findall(r'(tools/[\w/]+\.py)', text):
             assert (ROOT / tool).is_file(), tool

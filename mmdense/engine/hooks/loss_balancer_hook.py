@@ -69,7 +69,8 @@ class LossBalancerHook(BalancerHook):
         self.patterns = {key: _compiled(value) for key, value in tasks.items()}
         self.aux = _compiled(aux)
         self.unmatched = one_of('LossBalancerHook.unmatched', unmatched, ('error', 'added'))
-        self.cfg = dict(balancer)
+        # Found from the scope of any other code base.
+        self.cfg = dict(balancer, _scope_='mmdense')
 
     def before_run(self, runner: Runner) -> None:
         model = getattr(runner.model, 'module', runner.model)

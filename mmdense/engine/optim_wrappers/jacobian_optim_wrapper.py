@@ -30,10 +30,10 @@ class JacobianOptimWrapper(OptimWrapper):
 
     One backward pass per task; the gradients of the shared parameters form a matrix ``(T, P)`` in
     float32, summed over accumulated steps, unscaled where losses are scaled, averaged over
-    processes, and only then combined by the aggregator. Parameters that are not shared get the sum of the
-    gradients, as ever. The tasks' terms are those of the loss balancer, weighted by it, so a
-    balancer and an aggregator can work together; losses without a task are added to the
-    direction as they are.
+    processes, and only then combined by the aggregator. Parameters that are not shared get the
+    sum of the gradients, as ever. The tasks' terms are those of the loss balancer, weighted by
+    it, so a balancer and an aggregator can work together; losses without a task are added to
+    the direction as they are.
 
     Costs T backward passes instead of one and memory for T gradients of the shared parameters.
     Works with several processes (no gradient is exchanged before the update), gradient
@@ -156,7 +156,7 @@ class JacobianOptimWrapper(OptimWrapper):
         if self._sums is None:
             self._sums = _Sums(list(terms.rows), self.shared, self.others)
         sums = self._sums
-        scale = self.scaler.get_scale() if self.scaler is not None else 1.0
+        scale = self._scale()
         weights = self.aggregator.row_weights(terms.means)
         params = [*self.shared, *self.others]
         chain = [*terms.rows.values(), terms.rest]
@@ -192,10 +192,17 @@ class JacobianOptimWrapper(OptimWrapper):
                 broadcast_from_first(vector)
             if found.weights is not None:
                 self._log(sums, found.weights)
-        scale = self.scaler.get_scale() if self.scaler is not None else 1.0
+        scale = self._scale()
         _write(self.shared, vector, scale)
         _write(self.others, sums.others, scale)
         return True
+
+    def _scale(self) -> float:
+        """By which losses are multiplied, and gradients divided."""
+        if self.scaler is None:
+            return 1.0
+        # Not `get_scale`: the scaler starts working with the first value it has scaled.
+        return float(self.scaler.scale(torch.ones((), device=self.shared[0].device)))
 
     def _report(self, bad: Sequence[str]) -> None:
         iteration = current_iteration()

@@ -18,8 +18,8 @@ class MoCo(Aggregator):
     Fernando et al., "Mitigating Gradient Bias in Multi-objective Learning" (ICLR 2023): ``y_t``
     tracks the gradient, ``y_t - beta_k (y_t - g_t)``; the task weights follow
     ``P(lambda - gamma_k (Y Y^T + rho I) lambda)``; the direction is ``Y^T lambda``. Rates fall as
-    ``beta / k^decay`` and ``gamma / k^decay``. Tasks without labels keep ``y_t`` and are left out of
-    a step.
+    ``beta / k^decay`` and ``gamma / k^decay``. Tasks without labels keep ``y_t`` and are left out
+    of a step.
 
     Args:
         beta (float): Rate of the tracking. Defaults to 0.5.
