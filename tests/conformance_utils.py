@@ -14,10 +14,21 @@ from mmdense.structures import DenseDataSample
 
 ROOT = Path(__file__).parents[1]
 #: One small config per method.
+_ROOMS = '1xb8-600_rooms-96x128'
 METHODS = {
+    'atrc': 'configs/atrc/atrc_r18-thin_1xb8-600_rooms-96x128.py',
     'conv baseline': 'configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py',
+    'cross-stitch': f'configs/cross-stitch/cross-stitch_r18-thin_{_ROOMS}.py',
+    'ctal-ms': f'configs/ctal/ctal-ms_r18-thin_{_ROOMS}.py',
+    'ctal-ss': f'configs/ctal/ctal-ss_r18-thin_{_ROOMS}.py',
     'demt': 'configs/demt/demt_r18-thin_1xb8-600_rooms-96x128.py',
+    'invpt': 'configs/invpt/invpt_vit-tiny_1xb8-600_rooms-96x128.py',
+    'mtan': f'configs/mtan/mtan_r18-thin_{_ROOMS}.py',
     'mtcp': 'configs/mtcp/mtcp_r18-thin_1xb8-600_rooms-96x128.py',
+    'mti-net': f'configs/mti-net/mti-net_r18-thin_{_ROOMS}.py',
+    'nddr-cnn': f'configs/nddr-cnn/nddr-cnn_r18-thin_{_ROOMS}.py',
+    'pad-net': f'configs/pad-net/pad-net_r18-thin_{_ROOMS}.py',
+    'pap-net': f'configs/pap-net/pap-net_r18-thin_{_ROOMS}.py',
     'polymax': 'configs/polymax/polymax_convnext-atto_1xb8-quickstart_rooms-96x128.py',
 }
 
@@ -34,6 +45,11 @@ def make_model(method: str, seed: int = 0) -> torch.nn.Module:
     model = MODELS.build(load_config(method).model)
     model.init_weights()
     return model
+
+
+def random_inputs(model: torch.nn.Module, count: int) -> torch.Tensor:
+    """Random normalised pictures ``(count, 3, H, W)`` of the size the model is made for, if any."""
+    return torch.randn(count, 3, *(model.data_preprocessor.size or (64, 96)))
 
 
 def random_batch(model, sizes, lacking=(), seed=1):

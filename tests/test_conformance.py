@@ -11,7 +11,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conformance_utils import METHODS, ROOT, loss_of, make_model, random_batch
+from conformance_utils import METHODS, ROOT, loss_of, make_model, random_batch, random_inputs
 
 SIZES = ((64, 96), (64, 96))
 
@@ -92,7 +92,7 @@ def _losses(model, batch):
 
 def test_save_and_load(method, tmp_path):
     one, two = make_model(method, seed=0).eval(), make_model(method, seed=1).eval()
-    x = torch.randn(1, 3, 64, 96)
+    x = random_inputs(one, 1)
     torch.save(one.state_dict(), tmp_path / 'm.pth')
     two.load_state_dict(torch.load(tmp_path / 'm.pth'))
     with torch.no_grad():
@@ -113,7 +113,7 @@ def test_bf16_autocast_trains_and_stays_close(method):
 
 def test_predictions_do_not_depend_on_the_rest_of_the_batch(method):
     model = make_model(method).eval()
-    x = torch.randn(2, 3, 64, 96)
+    x = random_inputs(model, 2)
     with torch.no_grad():
         both, single = model.predict_maps(x), model.predict_maps(x[:1])
     for key in both:
@@ -123,7 +123,7 @@ def test_predictions_do_not_depend_on_the_rest_of_the_batch(method):
 @pytest.mark.slow
 def test_compiled_graph_gives_the_same_predictions(method):
     model = make_model(method).eval()
-    x = torch.randn(1, 3, 64, 96)
+    x = random_inputs(model, 1)
     compiled = torch.compile(model.predict_maps, backend='aot_eager', dynamic=False)
     with torch.no_grad():
         expected, found = model.predict_maps(x), compiled(x)
@@ -134,7 +134,7 @@ def test_compiled_graph_gives_the_same_predictions(method):
 @pytest.mark.slow
 def test_exported_program_gives_the_same_predictions(method):
     model = make_model(method).eval()
-    x = torch.randn(1, 3, 64, 96)
+    x = random_inputs(model, 1)
     with torch.no_grad():
         program = torch.export.export(_Maps(model), (x,))
         expected, found = model.predict_maps(x), program.module()(x)

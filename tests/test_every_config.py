@@ -70,6 +70,13 @@ def test_config_builds(path):
     assert all(TASKS.get(task.type) for task in cfg.tasks.values())
 
 
+def length_of(schedule):
+    """Iterations after which a schedule has come to its end."""
+    if 'periods' in schedule:
+        return sum(schedule.periods)
+    return schedule.get('T_max') or schedule.total
+
+
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda p: p.stem)
 def test_config_is_named_after_its_content(path):
     cfg = load(path)
@@ -86,7 +93,7 @@ def test_config_is_named_after_its_content(path):
             assert cfg.train_dataloader.sampler.type == 'DefaultSampler'
         else:
             iters = int(length.removesuffix('k')) * (1000 if length.endswith('k') else 1)
-            assert cfg.train_cfg.max_iters == iters == decay.total
+            assert cfg.train_cfg.max_iters == iters == length_of(decay)
     names = DATA_SETS[data.split('-')[0]]
     assert cfg.train_dataloader.dataset.type.removesuffix('Dataset') in names
 

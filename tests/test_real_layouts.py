@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PREFIX = 'mtl_r18-thin_1xb'
 
-#: Layout of the rooms writer, its size, the config that reads it, its profile and headlines.
+#: Layout of the rooms writer with its options, its size, the config that reads it (of the thin
+#: ResNet-18 if it begins with its batch size), its profile and headlines.
 CASES = {
     'nyud': ('nyud', None, '8-40k_nyud-425x560', 'atrc',
              {'semseg/mIoU', 'depth/rmse', 'normal/mean', 'boundary/odsF'}),
@@ -30,6 +31,16 @@ CASES = {
                         'boundary/odsF'}),
     'cityscapes small': ('cityscapes-small', None, '8-40k_cityscapes-128x256', 'libmtl',
                          {'semseg/mIoU', 'depth_inverse_norm/abs_err'}),
+    'nyuv2 ctal': ('nyuv2', None, 'mtl_hrnet18_1xb8-19800_nyuv2-288x384', 'ctal',
+                   {'semseg/mIoU', 'depth/abs_rel', 'normal/mean'}),
+    'cityscapes small ctal': ('cityscapes-small --label-folder label_19', None,
+                              'mtl_hrnet18_1xb8-27825_cityscapes-128x256', 'ctal',
+                              {'semseg/mIoU', 'depth_inverse_norm/abs_rel'}),
+    'pascal survey': ('pascal', None, 'mtl_hrnet18_1xb8-62400_pascal-512x512', 'mti',
+                      {'semseg/mIoU', 'part/mIoU', 'saliency/mIoU', 'normal/mean',
+                       'boundary/odsF'}),
+    'nyud survey': ('nyud', None, 'mtl_hrnet18_1xb8-9900_nyud-480x640', 'mti',
+                    {'semseg/mIoU', 'depth/rmse'}),
     'cityscapes': ('cityscapes', (256, 512), '4-40k_cityscapes-512x1024', 'taskprompter',
                    {'semseg/mIoU', 'depth_disparity_px/rmse'}),
     'taskonomy': ('taskonomy', (256, 256), '8-40k_taskonomy-256x256', None,
@@ -60,10 +71,10 @@ def trees(tmp_path_factory):
 
     def make(layout, size):
         if (layout, size) not in made:
-            root = tmp_path_factory.mktemp(layout)
+            root = tmp_path_factory.mktemp(layout.split()[0])
             options = () if size is None else ('--size', *size)
             tool(
-                'dataset_converters/rooms.py', '--layout', layout, '--out', root,
+                'dataset_converters/rooms.py', '--layout', *layout.split(), '--out', root,
                 '--train', 3, '--val', 2, *options,
             )  # fmt: skip
             made[layout, size] = root
@@ -81,8 +92,9 @@ def test_baseline_trains_and_is_scored_by_the_profile_of_its_data(case, trees, t
         'train_dataloader.batch_size=1', 'train_dataloader.num_workers=0',
         'train_dataloader.persistent_workers=False', 'val_dataloader.batch_size=1',
         'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False',
+        'model.backbone.init_cfg=None',
     )  # fmt: skip
-    path = f'configs/baselines/{PREFIX}{config}.py'
+    path = f'configs/baselines/{config if config.startswith("mtl") else PREFIX + config}.py'
     tool('train.py', path, '--work-dir', tmp_path, '--cfg-options', *options)
     report = json.loads((tmp_path / 'results_val.json').read_text())
     assert report['pictures'] == 2

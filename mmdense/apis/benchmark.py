@@ -232,23 +232,30 @@ def _peak(cfg: Config, settings: Settings, train: bool) -> float | None:
     """Peak memory of a step in MiB, in a process that has done nothing else."""
     if not settings.memory:
         return None
+    return in_own_process(measure_peak, cfg, settings, train)
+
+
+def in_own_process(measure: Callable[..., float | None], *arguments: Any) -> float | None:
+    """What ``measure(*arguments)`` returns in a process of its own; None if that dies."""
     # A fresh interpreter: freed memory that an allocator keeps would hide later peaks, and a
     # forked child must not use the thread pools of its parent.
     context = multiprocessing.get_context('spawn')
     receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_measure_peak, args=(send, cfg, settings, train))
+    process = context.Process(target=_send_measured, args=(send, measure, arguments))
     process.start()
     send.close()
     try:
-        peak: float | None = receive.recv()
+        measured: float | None = receive.recv()
     except EOFError:  # it died, most likely for want of memory
-        peak = None
+        measured = None
     process.join()
-    return peak
+    return measured
 
 
-def _measure_peak(send: Any, cfg: Config, settings: Settings, train: bool) -> None:
-    send.send(measure_peak(cfg, settings, train))
+def _send_measured(
+    send: Any, measure: Callable[..., float | None], arguments: tuple[Any, ...]
+) -> None:
+    send.send(measure(*arguments))
     send.close()
 
 

@@ -15,6 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmdense.ops.backends import VARIABLE
+from mmdense.ops.local_attention import local_attention_flops
 
 from .model_parts import build_model, parts_of
 
@@ -38,7 +39,8 @@ def _attention_flops(
 
 # The counter of PyTorch knows the fused kernels of CUDA only.
 _FUSED: dict[Any, Callable[..., int]] = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.mmdense.local_attention: local_attention_flops,
 }
 
 

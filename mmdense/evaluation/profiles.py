@@ -13,7 +13,8 @@ profile        who reports these numbers
 ``mtcp``       MT-CP: as ``mti``, depth below 6.5535 m, and the loss of edges
 ``mtan``       MTAN: NYUv2 with 13 classes and small Cityscapes, scores per picture
 ``libmtl``     LibMTL: the same data, scores pooled
-``emanet``     EMA-Net: the same data, pooled, absent classes skipped, RMSE of depth
+``ctal``       CTAL: the same data and PASCAL-Context, pooled, relative error of depth
+``emanet``     EMA-Net, the first release of CTAL: other masks, RMSE of depth
 ``taskprompter``  TaskPrompter: ``invpt``, and full Cityscapes with disparity
 ``eigen``      monocular depth: Eigen crop, per picture
 =============  =====================================================================
@@ -65,6 +66,7 @@ _NORMAL_SUM = _of('mean', 'NormalMetric', formula='arccos', valid_rule='sum')
 _RMSE_ATRC = _of('rmse', 'DepthMetric', clamp=0.0)
 _RMSE = _of('rmse', 'DepthMetric', clamp=1e-9)
 _RMSE_NEAR = _of('rmse', 'DepthMetric', clamp=1e-9, max_depth=6.5535)
+_ABS_REL = _of('abs_rel', 'DepthMetric', clamp=1e-9)
 _RMSE_RAW = _of('rmse', 'DepthMetric', clamp=None)
 _ABS_ERR = _of('abs_err', 'DepthMetric', clamp=None)
 _ABS_ERR_PICTURE = _of('abs_err', 'DepthMetric', clamp=None, average='image')
@@ -112,6 +114,11 @@ _MTI_PASCAL = dict(
     normal=_NORMAL_FILE,
     boundary=_ODS_PASCAL_RAW,
 )
+_CTAL = dict(semseg=_SEG_SKIP, depth=_ABS_REL, normal=_NORMAL)
+# The paper's tables have the loss; odsF beside it compares with other work.
+_EDGE_BOTH = TaskProtocol(
+    [dict(type='EdgeLossMetric', positive_weight=0.95), *_ODS_PASCAL.metrics], 'loss'
+)
 _EIGEN = dict(
     depth=_of(
         'rmse',
@@ -145,6 +152,12 @@ PROFILES: dict[str, dict[str, dict[str, TaskProtocol]]] = dict(
     libmtl=dict(
         nyuv2=dict(semseg=_SEG_NAN, depth=_ABS_ERR, normal=_NORMAL_SUM),
         cityscapes=dict(semseg=_SEG_NAN, depth=_ABS_ERR),
+    ),
+    ctal=dict(
+        nyuv2=_CTAL,
+        cityscapes=dict(semseg=_SEG_SKIP, depth=_ABS_REL),
+        pascal=dict(_ATRC_PASCAL, boundary=_EDGE_BOTH),
+        rooms=_CTAL,
     ),
     emanet=dict(
         nyuv2=dict(semseg=_SEG_SKIP, depth=_RMSE_RAW, normal=_NORMAL_SUM),

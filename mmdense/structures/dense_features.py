@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mmdense.utils import ShapeError
@@ -29,6 +30,8 @@ class DenseFeatures:
             n*32+1 convention).
         supervised (bool): Whether somebody reads ``intermediate``. False while predicting:
             parts leave out layers that only make supervised logits.
+        padding (tuple | None): Left, right, top and bottom padding of every picture, in pixels
+            of the input. None: no picture has any, or it is not known.
     """
 
     shared: tuple[Tensor, ...] = ()
@@ -38,11 +41,34 @@ class DenseFeatures:
     backbone: tuple[Tensor, ...] = ()
     image_size: tuple[int, int] | None = None
     supervised: bool = True
+    padding: tuple[tuple[int, int, int, int], ...] | None = None
 
     @property
     def align_corners(self) -> bool:
         """Whether bilinear resizing aligns corners: the input width is odd."""
         return self.image_size is not None and self.image_size[1] % 2 == 1
+
+    def valid_positions(self, like: Tensor) -> Tensor | None:
+        """Positions of a map that show the picture, not its padding.
+
+        A position does where the pixel at the centre of its cell does.
+
+        Args:
+            like (Tensor): A map ``(B, C, h, w)``, for size and device.
+
+        Returns:
+            Tensor | None: ``(B, 1, h, w)`` bool; None if all do.
+        """
+        if self.padding is None or self.image_size is None:
+            return None
+        inside = []
+        left, right, top, bottom = torch.tensor(self.padding, device=like.device).t()[..., None]
+        for axis, (before, after) in ((0, (top, bottom)), (1, (left, right))):
+            cells, pixels = like.shape[-2 + axis], self.image_size[axis]
+            centers = (torch.arange(cells, device=like.device) + 0.5) * (pixels / cells)
+            inside.append((centers > before) & (centers < pixels - after))
+        rows, columns = inside
+        return (rows[:, :, None] & columns[:, None, :])[:, None]
 
     def maps_for(self, task: str) -> tuple[Tensor, ...]:
         """The maps a head of ``task`` reads: its own if a neck made some, else the shared ones.

@@ -2,7 +2,9 @@
 
 from .base import BaseTask, build_tasks
 from .binary import BinaryTask
+from .binned_depth import BinnedDepth
 from .boundary import Boundary
+from .centroid_normal import CentroidNormal
 from .depth import Depth
 from .labels import LabelTask
 from .normal import Normal
@@ -22,7 +24,9 @@ from .semseg import SemSeg
 __all__ = [
     'BaseTask',
     'BinaryTask',
+    'BinnedDepth',
     'Boundary',
+    'CentroidNormal',
     'Depth',
     'EdgeOcclusion',
     'EdgeTexture',

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -13,15 +14,40 @@ from .base import Array, BaseTask
 
 
 class BinaryTask(BaseTask):
-    """Base of tasks with one logit per pixel; ground truth 0 or 1, uint8, 255 unknown."""
+    """Base of tasks with one probability per pixel; ground truth 0 or 1, uint8, 255 unknown.
+
+    Args:
+        num_logits (int): Channels that a head predicts. 1 (the default), or 2: negative and
+            positive. A softmax over two logits is the sigmoid of their difference, and
+            cross-entropy over two classes weighted (1 - w, w) is the balanced loss of it, so
+            only the number of parameters differs.
+        losses, metrics: As in :class:`BaseTask`.
+
+    Raises:
+        ValueError: If ``num_logits`` is neither 1 nor 2.
+    """
 
     higher_is_better = True
     ignore_value = 255
     dtype = np.uint8
 
+    def __init__(
+        self,
+        num_logits: int = 1,
+        losses: Sequence[Mapping[str, Any]] | None = None,
+        metrics: Sequence[Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(losses, metrics)
+        if num_logits not in (1, 2):
+            raise ValueError(f"tasks['{self.key}'].num_logits is {num_logits}; choose 1 or 2.")
+        self.num_logits = num_logits
+
     @property
     def num_channels(self) -> int:
-        return 1
+        return self.num_logits
+
+    def activate(self, logits: Tensor) -> Tensor:
+        return logits if self.num_logits == 1 else logits[:, 1:] - logits[:, :1]
 
     def valid(self, gt: Array) -> Array:
         return gt != self.ignore_value

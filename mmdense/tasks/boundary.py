@@ -16,7 +16,7 @@ class Boundary(BinaryTask):
     Loss: binary cross-entropy that weighs the rare boundary pixels 0.8 (ATRC on
     NYUD-v2; 0.95 on PASCAL-Context). Map: sigmoid. Metric: odsF with the tolerance of
     NYUD-v2; ``metrics=[dict(type='BinaryFMetric', beta2=1.0)]`` gives the pixel-wise
-    maxF without tolerance instead.
+    maxF without tolerance instead. Arguments as in :class:`BinaryTask`.
     """
 
     key = 'boundary'

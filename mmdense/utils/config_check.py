@@ -39,7 +39,7 @@ class _Place:
 
     Args:
         registries (tuple[str, ...]): Where its ``type`` is looked up.
-        mapping (bool): Whether the place holds names with a config each.
+        mapping (bool): Whether the place holds names with a config, or several, each.
         default_type (str): ``type`` where the config gives none; '' if it must.
         extra (tuple[str, ...]): Keys that mmengine takes out before it builds.
     """
@@ -85,8 +85,11 @@ _DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 # What parts build from their own arguments, by the name of the argument.
 _NESTED: dict[str, _Place] = {
     'tasks': _TASKS,
+    'auxiliary_tasks': _TASKS,
+    'intermediate_task': _Place(('TASKS',)),
+    'contexts': _Place(('MODELS',), mapping=True),
     'backbone': _MODEL,
-    'neck': _MODEL,
+    'neck': _Place(('MODELS',), mapping=True),
     'decode_head': _MODEL,
     'auxiliary_head': _MODEL,
     'heads': _Place(('MODELS',), mapping=True),
@@ -100,6 +103,7 @@ _NESTED: dict[str, _Place] = {
     'metrics': _Place(('METRICS',), mapping=True),
     'cross_task': _Place(('METRICS',)),
     'optimizer': _Place(('OPTIMIZERS',)),
+    'second_optimizer': _Place(('OPTIMIZERS',)),
     'vis_backends': _Place(('VISBACKENDS',)),
 }
 _META = frozenset({'type', '_scope_', '_delete_'})
@@ -169,7 +173,7 @@ class _Checker:
 
     def visit(self, value: Any, path: str, place: _Place) -> None:
         if isinstance(value, Mapping):
-            if place.mapping and 'type' not in value:
+            if place.mapping and 'type' not in value and not _has_scalar(value):
                 single = _Place(place.registries, extra=place.extra)
                 for name, item in value.items():
                     self.visit(item, f'{path}.{name}', single)
@@ -258,6 +262,12 @@ def unexpected_key(target: Callable[..., Any], key: str, names: frozenset[str]) 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _has_scalar(value: Mapping[str, Any]) -> bool:
+    """Whether something in it is no config, list or None: then it is one part without a type."""
+    named = (Mapping, type(None))
+    return any(not isinstance(v, named) and not _is_list(v) for v in value.values())
 
 
 def _loaders(cfg: Any, path: str) -> list[tuple[Mapping[str, Any], str]]:

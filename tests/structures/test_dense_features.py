@@ -49,3 +49,12 @@ def test_missing_task_collates_to_unknown_pixels():
     assert not valid[1].any()
     with pytest.raises(ShapeError, match=r'\(4, 6\) for an input of \(8, 6\)'):
         collate_gt(tasks, [with_depth], (8, 6), 'cpu')
+
+
+def test_valid_positions_are_those_whose_centre_shows_the_picture():
+    feats = DenseFeatures(image_size=(9, 12), padding=((4, 0, 0, 2), (0, 0, 0, 0)))
+    valid = feats.valid_positions(torch.zeros(2, 7, 3, 6))
+    assert valid.shape == (2, 1, 3, 6) and valid[1].all()
+    # Columns of 2 pixels, rows of 3: the last row has its centre at 7.5, outside 0..7.
+    assert valid[0, 0].int().tolist() == [[0, 0, 1, 1, 1, 1]] * 2 + [[0] * 6]
+    assert feats.replace(padding=None).valid_positions(torch.zeros(2, 7, 3, 6)) is None

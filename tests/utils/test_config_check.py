@@ -34,6 +34,14 @@ def test_misspelt_key_names_path_class_and_remedy():
     assert "Did you mean 'num_classes'?" in text
 
 
+def test_necks_by_name_are_looked_into():
+    neck = dict(a=dict(type='TaskQuery'), b=dict(type='DeformableMixr'))
+    text = problem(model=dict(type='DensePredictor', neck=neck))
+    assert text.startswith("model.neck.b.type: 'DeformableMixr'")
+    text = problem(model=dict(type='DensePredictor', neck=dict(channels=8)))
+    assert text.startswith('model.neck: has no `type`')
+
+
 def test_several_mistakes_come_in_one_message():
     cfg = dict(
         default_scope='mmdense',

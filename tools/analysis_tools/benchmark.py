@@ -1,4 +1,17 @@
-"""Speed and peak memory by part: ``python tools/analysis_tools/benchmark.py CONFIG``."""
+r"""Speed and peak memory of a config by part, or of the core of a method by form.
+
+A config::
+
+    python tools/analysis_tools/benchmark.py CONFIG
+
+The core of a method, one function in several equal forms (``--core NAME --help`` for its sizes)::
+
+    python tools/analysis_tools/benchmark.py --core cross_task_affinity --grid 72 96 --tasks 3
+    python tools/analysis_tools/benchmark.py --core cross_task_affinity --scaling
+
+With ``--scaling`` the size grows, and the last line is the slope of log time against log size: 1
+is linear.
+"""
 
 import argparse
 import dataclasses
@@ -10,6 +23,7 @@ from mmengine.config import DictAction
 from terminaltables import AsciiTable
 
 from mmdense.apis.benchmark import Row, Settings, benchmark
+from mmdense.apis.core_benchmarks import CORES, Core, CoreRow, CoreSettings, measure_core, slope
 from mmdense.apis.model_parts import input_size
 from mmdense.engine.launch import guard, load_config
 from mmdense.utils.config_check import require_valid_config
@@ -82,9 +96,100 @@ def run(args: argparse.Namespace) -> None:
         )
 
 
+def ratio(first: float | None, other: float | None) -> str:
+    """How many times as much the first form needs."""
+    return f'{first / other:.2f}' if first and other else '-'
+
+
+def core_table(core: Core, rows: list[CoreRow]) -> str:
+    """The rows as people read them; ratios are to the first form of the same size."""
+    names = ('forward_ms', 'step_ms', 'forward_mib', 'step_mib')
+    heading = ['forward, ms', '+ backward, ms', 'forward, MiB', '+ backward, MiB']
+    lines = [
+        ['form', 'size', *(cell for name in heading for cell in (name, 'ratio')), 'difference']
+    ]
+    for row in rows:
+        base = next((r for r in rows if r.size == row.size and r.form == core.forms[0]), None)
+        line = [row.form, str(row.size)]
+        for name in names:
+            value = getattr(row, name)
+            line.append('-' if value is None else f'{value:.0f}')
+            line.append('-' if base is None else ratio(getattr(base, name), value))
+        line.append('-' if row.difference is None else f'{row.difference:.1e}')
+        lines.append(line)
+    return AsciiTable(lines).table
+
+
+def core_parser(argv: list[str]) -> argparse.ArgumentParser:
+    """The command line of ``--core``, with the options of the core that it names."""
+    parser = argparse.ArgumentParser(description='Speed and peak memory of a core, by form.')
+    parser.add_argument('--core', choices=sorted(CORES), required=True)
+    parser.add_argument('--scaling', action='store_true', help='over a series of sizes')
+    parser.add_argument('--steps', type=int, default=3, help='timed calls (default: 3)')
+    parser.add_argument('--warmup', type=int, default=1, help='calls before them (default: 1)')
+    parser.add_argument('--threads', type=int, default=1, help='default: 1')
+    parser.add_argument('--device', default='cpu', help='default: cpu')
+    parser.add_argument('--no-memory', action='store_true', help='time only')
+    parser.add_argument('--json', action='store_true', help='print JSON')
+    parser.add_argument('--debug', action='store_true', help='show tracebacks')
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument('--core')
+    core = CORES.get(first.parse_known_args(argv)[0].core)
+    if core is not None:
+        parser.add_argument('--forms', nargs='+', choices=core.forms, help='which to measure')
+        core.add_arguments(parser)
+    return parser
+
+
+def run_core(args: argparse.Namespace) -> None:
+    """Measure a core and print."""
+    core = CORES[args.core]
+    settings = CoreSettings(
+        steps=args.steps,
+        warmup=args.warmup,
+        threads=args.threads,
+        device=args.device,
+        memory=not args.no_memory,
+    )
+    forms = args.forms or (core.growing if args.scaling else core.measured)
+    # The first form first: others are compared with it.
+    forms = sorted(forms, key=core.forms.index)
+    problems = core.series(args) if args.scaling else [args]
+    rows = [row for problem in problems for row in measure_core(core, problem, forms, settings)]
+    slopes = {}
+    if args.scaling:
+        slopes = {form: slope([row for row in rows if row.form == form]) for form in forms}
+    what = 'growing size' if args.scaling else core.describe(args)
+    title = (
+        f'{core.name}, {what}, {args.device}, {args.threads} thread(s), torch '
+        f'{torch.__version__}, median of {args.steps}'
+    )
+    if args.json:
+        found = dict(
+            core=core.name,
+            protocol=title,
+            settings=dataclasses.asdict(settings),
+            rows=[dataclasses.asdict(row) for row in rows],
+            slopes=slopes,
+        )
+        print(json.dumps(found, indent=2))
+        return
+    print(title)
+    print(core_table(core, rows))
+    for form, value in slopes.items():
+        print(f'{form}: log-log slope of forward + backward {value:.2f}')
+
+
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description='Speed and peak memory of a config, by part.')
+    argv = sys.argv[1:] if argv is None else argv
+    if any(word.split('=')[0] == '--core' for word in argv):
+        chosen = core_parser(argv).parse_args(argv)
+        return guard(lambda: run_core(chosen), debug=chosen.debug)
+    parser = argparse.ArgumentParser(
+        description='Speed and peak memory of a config, by part; with --core NAME, of the core of '
+        f'a method, by form ({", ".join(sorted(CORES))}).'
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help='input size')
     default = 'cuda' if torch.cuda.is_available() else 'cpu'

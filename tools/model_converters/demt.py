@@ -4,27 +4,21 @@
 """
 
 import argparse
-import io
 import sys
 
-import torch
-from mmengine.config import Config
-
-from mmdense.apis.model_parts import build_model
+from mmdense.apis.convert_release import convert_release
 from mmdense.engine.launch import guard
 from mmdense.models.utils import load_demt_release
-from mmdense.utils.checkpoints import require_checkpoint
-from mmdense.utils.files import atomic_write_bytes
 
 
 def convert(args: argparse.Namespace) -> None:
     """Load the release into the model of the config, and write its weights."""
-    require_checkpoint(args.source, 'source')
-    model = build_model(Config.fromfile(args.config), 'cpu')
-    report = load_demt_release(model, args.source, args.tasks)
-    buffer = io.BytesIO()
-    torch.save(dict(state_dict=model.state_dict()), buffer)
-    atomic_write_bytes(args.target, buffer.getvalue())
+    report = convert_release(
+        args.config,
+        args.source,
+        args.target,
+        lambda model, source: load_demt_release(model, source, args.tasks),
+    )
     print(f'{args.target}: {report.counts()}')
 
 

@@ -1,5 +1,5 @@
-# NYUD-v2, four tasks, in frames of 448x576: transforms and scores of InvPT.
-_base_ = ['./nyud.py', '../pipelines/invpt.py', '../tasks/nyud_4task.py']
+# NYUD-v2, four tasks, in frames of 448x576: transforms, losses and scores of InvPT.
+_base_ = ['./nyud.py', '../pipelines/invpt.py', '../tasks/nyud_4task_invpt.py']
 
 train_dataloader = dict(
     batch_size=8,

@@ -3,6 +3,7 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .balancer_hook import BalancerHook
 from .finite_loss_hook import FiniteLossHook
+from .genotype_search_hook import GenotypeSearchHook
 from .gradient_diagnostics_hook import GradientDiagnosticsHook
 from .iteration_seed_hook import IterationSeedHook
 from .load_report_hook import LoadReportHook
@@ -18,6 +19,7 @@ __all__ = [
     'BalancerHook',
     'DenseVisualizationHook',
     'FiniteLossHook',
+    'GenotypeSearchHook',
     'GradientDiagnosticsHook',
     'IterationSeedHook',
     'LoadReportHook',

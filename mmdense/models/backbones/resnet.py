@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmcv.cnn import fuse_conv_bn
 from mmseg.models.backbones.resnet import ResNet as MMSegResNet
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmdense.models.utils import PretrainedInitMixin
@@ -67,10 +67,14 @@ class ResNet(PretrainedInitMixin, MMSegResNet):
         )
         self.pre_activation_features = pre_activation_features
         width = self.base_channels * self.block.expansion
-        self.channels = tuple(width * 2**i for i in sorted(out_indices))
+        #: Channels of the output of every stage, returned or not.
+        self.stage_channels = tuple(width * 2**i for i in range(self.num_stages))
+        self.channels = tuple(self.stage_channels[i] for i in sorted(out_indices))
         # mmseg's `strides` are those of the stages; from here on they are those of the maps.
-        stage_strides = kwargs.get('strides', (1, 2, 2, 2))
-        self.strides = tuple(4 * math.prod(stage_strides[: i + 1]) for i in sorted(out_indices))
+        self.stage_strides = tuple(kwargs.get('strides', (1, 2, 2, 2)))
+        self.strides = tuple(
+            4 * math.prod(self.stage_strides[: i + 1]) for i in sorted(out_indices)
+        )
 
     def train(self, mode: bool = True) -> ResNet:
         super().train(mode)
@@ -80,14 +84,23 @@ class ResNet(PretrainedInitMixin, MMSegResNet):
         """Merge the batch norms into the convolutions, for inference."""
         fuse_conv_bn(self)
 
+    def forward_stem(self, x: Tensor) -> Tensor:
+        """The picture to the input ``(B, stem_channels, H / 4, W / 4)`` of the first stage."""
+        x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
+        return self.maxpool(x)
+
+    def stage(self, index: int) -> nn.Sequential:
+        """The blocks of a stage, counted from 0."""
+        blocks: nn.Sequential = getattr(self, self.res_layers[index])
+        return blocks
+
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         if not self.pre_activation_features:
             return super().forward(x)
-        x = self.stem(x) if self.deep_stem else self.relu(self.norm1(self.conv1(x)))
-        x = self.maxpool(x)
+        x = self.forward_stem(x)
         outs = []
-        for i, name in enumerate(self.res_layers):
-            *blocks, last = getattr(self, name)
+        for i in range(self.num_stages):
+            *blocks, last = self.stage(i)
             for block in blocks:
                 x = block(x)
             if last.with_cp and torch.is_grad_enabled():

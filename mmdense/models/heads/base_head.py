@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmdense.models.losses.functional import resize
 from mmdense.registry import MODELS
 from mmdense.structures import DenseFeatures
-from mmdense.tasks import BaseTask
+from mmdense.tasks import BaseTask, build_tasks
 from mmdense.utils import ShapeError
 
 
@@ -56,11 +56,15 @@ class BaseDenseHead(BaseModule):
             the intermediate predictions become one, ``loss_init``, their mean or sum, beside
             ``loss_final``, the sum of the losses of the final prediction. None: every loss of
             every prediction keeps its name; together they count as ``'sum'``.
+        intermediate_task (dict | None): A variant of the task, such as ``BinnedDepth`` of
+            ``Depth``, that says what the intermediate predictions mean and what they are
+            trained with (ATRC). None: the task and the losses of the final prediction.
         init_cfg (dict | None): Initialisation config of mmengine.
 
     Raises:
         ValueError: If ``in_channels`` and ``in_index`` differ in number, or
             ``intermediate_reduction`` is unknown.
+        KeyError: If ``intermediate_task`` is another task than that of the head.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class BaseDenseHead(BaseModule):
         dropout_ratio: float = 0.0,
         intermediate_weight: float = 1.0,
         intermediate_reduction: str | None = None,
+        intermediate_task: Mapping[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -93,6 +98,13 @@ class BaseDenseHead(BaseModule):
         configs = task.losses if losses is None else losses
         self.losses = nn.ModuleList(MODELS.build(dict(cfg)) for cfg in configs)
         self._loss_names = unique_names([loss_name(loss) for loss in self.losses])
+        self.intermediate_task = task
+        # Registered only where they are not those of the final prediction.
+        self.losses_of_intermediate: nn.ModuleList | None = None
+        if intermediate_task is not None:
+            self.intermediate_task = build_tasks({task.key: intermediate_task})[task.key]
+            configs = self.intermediate_task.losses
+            self.losses_of_intermediate = nn.ModuleList(MODELS.build(dict(c)) for c in configs)
 
     @property
     def config_key(self) -> str:
@@ -148,9 +160,13 @@ class BaseDenseHead(BaseModule):
         With a ``prefix`` the prediction is auxiliary: losses that are ``final_only`` are
         left out.
         """
+        names, losses = self._loss_names, self.losses
+        if prefix and self.losses_of_intermediate is not None:
+            losses = self.losses_of_intermediate
+            names = unique_names([loss_name(loss) for loss in losses])
         return {
             prefix + name: weight * loss(pred, target, valid_mask)
-            for name, loss in zip(self._loss_names, self.losses)
+            for name, loss in zip(names, losses)
             if not (prefix and getattr(loss, 'final_only', False))
         }
 
@@ -160,7 +176,14 @@ class BaseDenseHead(BaseModule):
         """Losses of what necks left in ``feats.intermediate``, numbered from ``first``."""
         named: dict[str, Tensor] = {}
         for index, logits in enumerate(feats.intermediate.get(self.task.key, ()), start=first):
-            pred = self._enlarge(logits, feats, target)
+            if logits.shape[1] != self.intermediate_task.num_channels:
+                raise ShapeError(
+                    f'{self.config_key}: intermediate prediction {index} has {logits.shape[1]} '
+                    f'channels, {self.intermediate_task} needs '
+                    f'{self.intermediate_task.num_channels}. Set `intermediate_task` to the '
+                    'variant of the task that the neck predicts.'
+                )
+            pred = self._enlarge(logits, feats, target, self.intermediate_task)
             named |= self.named_losses(
                 pred, target, valid_mask, f'aux{index}.', self.intermediate_weight
             )
@@ -209,10 +232,16 @@ class BaseDenseHead(BaseModule):
             )
         return chosen
 
-    def _enlarge(self, logits: Tensor, feats: DenseFeatures, target: Tensor) -> Tensor:
-        """Logits at the size of the target, in the domain of the losses."""
+    def _enlarge(
+        self,
+        logits: Tensor,
+        feats: DenseFeatures,
+        target: Tensor,
+        task: BaseTask | None = None,
+    ) -> Tensor:
+        """Logits at the size of the target, in the domain of the losses of ``task``."""
         size = (target.shape[-2], target.shape[-1])
-        return self.task.activate(resize(logits, size, self.corners(feats)))
+        return (task or self.task).activate(resize(logits, size, self.corners(feats)))
 
     def _indices(self, in_index: int | Sequence[int] | str) -> tuple[int, ...] | None:
         """``in_index`` as a tuple; None for all maps."""

@@ -25,14 +25,18 @@ def conv_norm_relu(
     kernel_size: int,
     bias: bool = False,
     norm_cfg: Mapping[str, Any] = BATCH_NORM,
+    dilation: int = 1,
 ) -> nn.Sequential:
     """Convolution that keeps the size, norm, ReLU.
 
     mmcv's ``ConvModule`` with the initial weights of PyTorch (Kaiming uniform, a = sqrt(5))
     in place of mmcv's.
     """
+    padding = dilation * (kernel_size // 2)
     return nn.Sequential(
-        nn.Conv2d(in_channels, channels, kernel_size, padding=kernel_size // 2, bias=bias),
+        nn.Conv2d(
+            in_channels, channels, kernel_size, padding=padding, dilation=dilation, bias=bias
+        ),
         norm_layer(norm_cfg, channels),
         nn.ReLU(inplace=True),
     )

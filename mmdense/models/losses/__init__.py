@@ -2,9 +2,11 @@
 
 from .balanced_bce_loss import BalancedBCELoss
 from .base import DenseLoss
+from .centroid_cross_entropy_loss import CentroidCrossEntropyLoss
 from .charbonnier_loss import CharbonnierLoss
 from .cosine_loss import CosineLoss
 from .kmax_seg_loss import KMaXSegLoss
+from .log_bin_cross_entropy_loss import LogBinCrossEntropyLoss
 from .masked_l1_loss import MaskedL1Loss
 from .masked_l2_loss import MaskedL2Loss
 from .multi_scale_gradient_loss import MultiScaleGradientLoss
@@ -14,10 +16,12 @@ from .silog_loss import SILogLoss
 
 __all__ = [
     'BalancedBCELoss',
+    'CentroidCrossEntropyLoss',
     'CharbonnierLoss',
     'CosineLoss',
     'DenseLoss',
     'KMaXSegLoss',
+    'LogBinCrossEntropyLoss',
     'MaskedL1Loss',
     'MaskedL2Loss',
     'MultiScaleGradientLoss',

@@ -23,7 +23,8 @@ class DenseLoss(nn.Module, ABC):
     Shape:
         - pred: ``(B, D, H, W)`` in the domain of ``task.activate``: logits of labels,
           metres, unit vectors.
-        - target: ``(B, D, H, W)``, or ``(B, 1, H, W)`` where ``same_channels`` is False.
+        - target: ``(B, D, H, W)``, or ``(B, target_channels, H, W)`` where ``same_channels`` is
+          False.
         - valid_mask: ``(B, 1, H, W)`` bool.
         - output: scalar.
 
@@ -35,13 +36,16 @@ class DenseLoss(nn.Module, ABC):
     final_only: bool = False
     #: Whether prediction and ground truth have as many channels.
     same_channels: ClassVar[bool] = True
+    #: Channels of the ground truth where ``same_channels`` is False.
+    target_channels: ClassVar[int] = 1
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
     def forward(self, pred: Tensor, target: Tensor, valid_mask: Tensor) -> Tensor:
-        check_loss_inputs(type(self).__name__, pred, target, valid_mask, self.same_channels)
+        channels = pred.shape[1] if self.same_channels else self.target_channels
+        check_loss_inputs(type(self).__name__, pred, target, valid_mask, channels)
         with full_precision(pred):
             return self.loss_weight * self.compute(at_least_float32(pred), target, valid_mask)
 

@@ -14,11 +14,15 @@ from .multi_scale_fusion import MultiScaleFusion
 from .multi_scale_initial_task_heads import MultiScaleInitialTaskHeads
 from .pad_distillation import MultiScaleDistillation, PADDistillation
 from .pattern_affinity_propagation import PatternAffinityPropagation
+from .preliminary_decoder import PreliminaryDecoder
 from .pyramid_fusion import PyramidFusion
+from .relational_context import RelationalContext
+from .relational_context_search import RelationalContextSearch
 from .spatial_refinement import SpatialRefinement
 from .swin_task_decoder import SwinTaskDecoder
 from .task_interaction import TaskInteraction
 from .task_query import TaskQuery
+from .up_transformer import UPTransformer
 from .width_reduction import WidthReduction
 
 __all__ = [
@@ -37,10 +41,14 @@ __all__ = [
     'MultiScaleInitialTaskHeads',
     'PADDistillation',
     'PatternAffinityPropagation',
+    'PreliminaryDecoder',
     'PyramidFusion',
+    'RelationalContext',
+    'RelationalContextSearch',
     'SpatialRefinement',
     'SwinTaskDecoder',
     'TaskInteraction',
     'TaskQuery',
+    'UPTransformer',
     'WidthReduction',
 ]

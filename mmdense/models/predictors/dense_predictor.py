@@ -34,7 +34,9 @@ class DensePredictor(BaseModel):
             One whose ``takes_tasks`` or ``takes_task_channels`` is True is built with what
             it asks for, as necks are.
         heads (Mapping): Task name to the config of its head.
-        neck (dict | Sequence[dict] | None): Necks in order. A neck whose
+        neck (Mapping | Sequence[dict] | None): One neck, a list of necks in order, or a mapping
+            from names to them, also in order: ``neck=dict(fusion=dict(type=...),
+            affinity=dict(type=...))``, of which a child config can change one. A neck whose
             ``takes_features`` is True maps ``DenseFeatures`` to ``DenseFeatures``; any
             other is called with the shared tuple of maps (mmseg's and mmdet's necks). One
             whose ``takes_tasks`` is True is built with the task keys as ``tasks``, one whose
@@ -59,7 +61,8 @@ class DensePredictor(BaseModel):
 
     Raises:
         KeyError: If ``heads`` and ``tasks`` name different tasks.
-        ValueError: If ``test_cfg`` has an unknown key or value.
+        ValueError: If ``test_cfg`` has an unknown key or value, or ``neck`` neither a type nor
+            names of necks.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class DensePredictor(BaseModel):
         tasks: Mapping[str, Any],
         backbone: dict[str, Any],
         heads: Mapping[str, dict[str, Any]],
-        neck: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+        neck: Mapping[str, Any] | Sequence[dict[str, Any]] | None = None,
         balancer: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
@@ -92,9 +95,8 @@ class DensePredictor(BaseModel):
                 "'activations' or 'maps'."
             )
         self.backbone = self._build_part(backbone)
-        necks = [neck] if isinstance(neck, Mapping) else (neck or [])
         # mmengine's list, so that the `init_cfg` of a neck is heeded.
-        self.neck = ModuleList(self._build_part(cfg) for cfg in necks)
+        self.neck = ModuleList(self._build_part(cfg) for cfg in _chain(neck))
         self.heads = self._build_heads(heads)
         self.balancer = BALANCERS.build(
             balancer or dict(type='FixedWeights'), default_args=dict(tasks=list(self.tasks))
@@ -135,17 +137,26 @@ class DensePredictor(BaseModel):
         """Heads with their task key; their methods are BaseDenseHead's."""
         yield from self.heads.items()
 
-    def extract_feat(self, inputs: Tensor, supervised: bool = True) -> DenseFeatures:
+    def extract_feat(
+        self,
+        inputs: Tensor,
+        supervised: bool = True,
+        data_samples: Sequence[DenseDataSample] | None = None,
+    ) -> DenseFeatures:
         """Features after the last neck.
 
         Args:
             inputs (Tensor): ``(B, 3, H, W)``, normalised RGB.
             supervised (bool): Whether ``intermediate`` of the result will be read.
+            data_samples (Sequence | None): Say where the pictures are padded.
         """
         out = self.backbone(inputs)
         feats = out if isinstance(out, DenseFeatures) else DenseFeatures(shared=tuple(out))
         feats = feats.replace(
-            backbone=feats.shared, image_size=_size_of(inputs), supervised=supervised
+            backbone=feats.shared,
+            image_size=_size_of(inputs),
+            supervised=supervised,
+            padding=_padding_of(data_samples),
         )
         for neck in self.neck:
             if getattr(neck, 'takes_features', False):
@@ -183,7 +194,7 @@ class DensePredictor(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: list[DenseDataSample]) -> dict[str, Tensor]:
         """Losses named ``<task>.<loss>``; ``<task>.labelled`` is the share of labelled pictures."""
-        feats = self.extract_feat(inputs)
+        feats = self.extract_feat(inputs, data_samples=data_samples)
         targets = collate_gt(self.tasks, data_samples, _size_of(inputs), inputs.device)
         losses: dict[str, Tensor] = {}
         for key, head in self._heads():
@@ -220,9 +231,11 @@ class DensePredictor(BaseModel):
         step.labelled = {key: losses[f'{key}.labelled'] for key in step.final}
         return balance_step(self, self.balancer, step)
 
-    def predict_maps(self, inputs: Tensor) -> dict[str, Tensor]:
+    def predict_maps(
+        self, inputs: Tensor, data_samples: Sequence[DenseDataSample] | None = None
+    ) -> dict[str, Tensor]:
         """Task key to the prediction ``(B, D, H, W)`` at the input size, before decoding."""
-        feats = self.extract_feat(inputs, supervised=False)
+        feats = self.extract_feat(inputs, supervised=False, data_samples=data_samples)
         size = _size_of(inputs)
         return {key: head.predict(feats, size) for key, head in self._heads()}
 
@@ -230,7 +243,7 @@ class DensePredictor(BaseModel):
         self, inputs: Tensor, data_samples: list[DenseDataSample] | None = None
     ) -> list[DenseDataSample]:
         """Predictions, with padding removed and at ``ori_shape`` (see ``test_cfg``)."""
-        maps = self.predict_maps(inputs)
+        maps = self.predict_maps(inputs, data_samples)
         if data_samples is None:
             data_samples = [DenseDataSample() for _ in range(len(inputs))]
         for key, pred in maps.items():
@@ -271,6 +284,15 @@ class DensePredictor(BaseModel):
         return found
 
 
+def _padding_of(
+    data_samples: Sequence[DenseDataSample] | None,
+) -> tuple[tuple[int, int, int, int], ...] | None:
+    """Left, right, top and bottom padding of every picture; None if there is none at all."""
+    none = (0, 0, 0, 0)
+    padding = tuple(tuple(s.metainfo.get('padding_size', none)) for s in data_samples or ())
+    return padding if any(map(any, padding)) else None
+
+
 def _resize_bilinear(maps: Tensor, size: tuple[int, ...]) -> Tensor:
     return F.interpolate(maps.float(), size=size, mode='bilinear', align_corners=False)
 
@@ -287,3 +309,18 @@ def _resize_map(maps: Tensor, size: tuple[int, ...]) -> Tensor:
 
 def _size_of(inputs: Tensor) -> tuple[int, int]:
     return inputs.shape[-2], inputs.shape[-1]
+
+
+def _chain(neck: Mapping[str, Any] | Sequence[dict[str, Any]] | None) -> list[dict[str, Any]]:
+    """Configs of the necks in order, of whatever form ``neck`` has."""
+    if not isinstance(neck, Mapping):
+        return list(neck or [])
+    if 'type' in neck:
+        return [dict(neck)]
+    wrong = [name for name, cfg in neck.items() if not isinstance(cfg, Mapping)]
+    if wrong:
+        raise ValueError(
+            f'model.neck has no `type`, and its entry {wrong[0]!r} is no config of a neck. Give '
+            'one neck with `type`, a list of necks, or names with a config each.'
+        )
+    return list(neck.values())

@@ -77,7 +77,7 @@ def convert_demt_keys(
     """
     from mmdense.models.backbones import convert_swin_keys  # backbones import this package
 
-    ordered = _stored_tasks(state_dict) if tasks is None else [_task_key(t) for t in tasks]
+    ordered = _stored_tasks(state_dict) if tasks is None else [task_key(t) for t in tasks]
     backbone = {k: v for k, v in state_dict.items() if k.startswith('backbone.')}
     converted = {f'backbone.{k}': v for k, v in convert_swin_keys(backbone).items()}
     for name, value in state_dict.items():
@@ -92,7 +92,7 @@ def convert_demt_keys(
 def _stored_tasks(state_dict: Mapping[str, Tensor]) -> list[str]:
     """Tasks in the order in which a release stores their heads."""
     found = (re.match(r'head\.bottleneck\.(\w+)\.', name) for name in state_dict)
-    return list(dict.fromkeys(_task_key(match[1]) for match in found if match))
+    return list(dict.fromkeys(task_key(match[1]) for match in found if match))
 
 
 def _rename(name: str, tasks: Sequence[str], neck: str) -> str:
@@ -100,7 +100,7 @@ def _rename(name: str, tasks: Sequence[str], neck: str) -> str:
     for pattern, replacement in _RULES if short != name else ():
         renamed, found = pattern.subn(replacement, short)
         if found:
-            renamed = re.sub(r'@(\w+)', lambda match: _task_key(match[1]), renamed)
+            renamed = re.sub(r'@(\w+)', lambda match: task_key(match[1]), renamed)
             renamed = re.sub(r'#(\d+)', lambda match: _numbered(match, tasks, name), renamed)
             return renamed.replace('{neck}', neck)
     return name
@@ -116,7 +116,7 @@ def _numbered(match: re.Match[str], tasks: Sequence[str], name: str) -> str:
     return tasks[number]
 
 
-def _task_key(name: str) -> str:
+def task_key(name: str) -> str:
     """The key of a task by any of its names; the name itself if there is no such task."""
     for task in TASKS.module_dict.values():
         if name in (task.key, *task.aliases):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
+import numpy as np
 import torch
+from mmengine.dist import barrier, get_rank
 from mmengine.logging import print_log
 from mmengine.model import update_init_info
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -76,12 +79,14 @@ def _shape(tensor: Tensor) -> str:
 
 
 def compare_state_dicts(
-    module: nn.Module, state_dict: Mapping[str, Tensor], drop: Sequence[str] = ()
+    module: nn.Module | Mapping[str, Tensor],
+    state_dict: Mapping[str, Tensor],
+    drop: Sequence[str] = (),
 ) -> LoadReport:
     """Compare the keys and shapes of a module with a state dict; loads nothing.
 
     Args:
-        module (nn.Module): The receiver.
+        module (nn.Module | Mapping[str, Tensor]): The receiver, or its weights.
         state_dict (Mapping[str, Tensor]): What is offered, in the module's naming.
         drop (Sequence[str]): Regular expressions, searched in the names; keys of the
             module that one matches stay at their initialisation.
@@ -91,7 +96,7 @@ def compare_state_dicts(
     """
     report = LoadReport()
     patterns = [re.compile(pattern) for pattern in drop]
-    own = module.state_dict()
+    own = module.state_dict() if isinstance(module, nn.Module) else module
     for name, tensor in own.items():
         if any(pattern.search(name) for pattern in patterns):
             report.dropped.append(name)
@@ -121,7 +126,7 @@ def read_state_dict(checkpoint: str, asked_by: str, map_location: str = 'cpu') -
         ValueError: If the file holds no weights.
     """
     try:
-        content: Any = CheckpointLoader.load_checkpoint(checkpoint, map_location=map_location)
+        content = _read_content(checkpoint, map_location)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{asked_by}: the file '{checkpoint}' of `init_cfg.checkpoint` does not exist. "
@@ -145,6 +150,21 @@ def read_state_dict(checkpoint: str, asked_by: str, map_location: str = 'cpu') -
         )
     tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     return {key.removeprefix('module.'): value for key, value in tensors.items()}
+
+
+def _read_content(checkpoint: str, map_location: str) -> Any:
+    """What a file holds; ``.npz`` (the Vision Transformer of its authors) as tensors by name."""
+    if not checkpoint.endswith('.npz'):
+        return CheckpointLoader.load_checkpoint(checkpoint, map_location=map_location)
+    path = Path(checkpoint)
+    if '://' in checkpoint:
+        path = Path(torch.hub.get_dir(), 'checkpoints', path.name)
+        if get_rank() == 0 and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(checkpoint, str(path))
+        barrier()
+    with np.load(path) as arrays:
+        return {name: torch.from_numpy(arrays[name]).to(map_location) for name in arrays}
 
 
 def _strip_prefix(state_dict: StateDict, prefix: str, where: str) -> StateDict:

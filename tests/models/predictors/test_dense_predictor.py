@@ -160,6 +160,16 @@ def test_necks_of_both_forms_chain_and_their_terms_count():
     assert plain.keys() == TASKS.keys()
 
 
+def test_necks_may_have_names_and_keep_their_order():
+    parts = dict(double=dict(type='TupleNeck'), term=dict(type='TermNeck'))
+    named, listed = make_model(neck=parts), make_model(neck=list(parts.values()))
+    assert [type(neck) for neck in named.neck] == [TupleNeck, TermNeck]
+    assert list(named.state_dict()) == list(listed.state_dict())
+    assert len(make_model(neck={}).neck) == 0
+    with pytest.raises(ValueError, match=r"no `type`, and its entry 'channels' is no config"):
+        make_model(neck=dict(channels=8))
+
+
 def test_fixed_weights_scale_one_task():
     plain, heavy = (
         make_model(),
@@ -302,3 +312,32 @@ def test_supervised_logits_are_asked_for_in_training_only():
     model(torch.zeros(1, 3, 16, 24), mode='predict')
     losses_of(model)
     assert seen == [False, True]
+
+
+class PaddingNeck(nn.Module):
+    """Notes the padding that it is told."""
+
+    takes_features = True
+
+    def forward(self, feats):
+        self.padding = feats.padding
+        return feats
+
+
+def test_necks_are_told_where_pictures_are_padded(monkeypatch):
+    monkeypatch.setitem(MODELS.module_dict, 'TinyBackbone', TinyBackbone)
+    monkeypatch.setitem(MODELS.module_dict, 'PaddingNeck', PaddingNeck)
+    model = DensePredictor(
+        tasks=dict(depth=dict(type='Depth')),
+        backbone=dict(type='TinyBackbone'),
+        neck=dict(type='PaddingNeck'),
+        heads=dict(depth=dict(type='ConvHead', in_channels=8, num_convs=0)),
+    )
+    samples = [DenseDataSample(metainfo=dict(ori_shape=size)) for size in ((16, 24), (12, 16))]
+    pictures = [torch.zeros(3, 16, 24), torch.zeros(3, 12, 16)]
+    data = dict(inputs=pictures, data_samples=samples)
+    for run in (model.test_step, lambda d: model(**model.data_preprocessor(d, True), mode='loss')):
+        run(dict(data))
+        assert model.neck[0].padding == ((0, 0, 0, 0), (0, 8, 0, 4))
+    model.test_step(dict(inputs=pictures[:1], data_samples=samples[:1]))
+    assert model.neck[0].padding is None

@@ -18,6 +18,7 @@ from .mask_matching import (
 from .pixel import (
     balanced_bce,
     check_channel_reduction,
+    check_class_channels,
     cosine,
     masked_l1,
     masked_l2,
@@ -48,6 +49,7 @@ __all__ = [
     'batch_mean',
     'charbonnier',
     'check_channel_reduction',
+    'check_class_channels',
     'check_loss_inputs',
     'class_confidence',
     'class_cross_entropy',

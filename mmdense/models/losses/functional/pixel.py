@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmdense.utils import ShapeError
+
 from .reduction import fill_invalid, pixel_mean
 
 # What F.cross_entropy skips; labels themselves are 0..254.
@@ -43,6 +45,16 @@ def pixel_cross_entropy(
         reduction='sum',
     )
     return total / valid_mask.sum().clamp(min=1)
+
+
+def check_class_channels(name: str, logits: Tensor, num_classes: int) -> None:
+    """Raise ``ShapeError`` unless ``logits`` ``(B, C, H, W)`` has one channel per class."""
+    if logits.shape[1] != num_classes:
+        raise ShapeError(
+            f'{name}: the prediction has {logits.shape[1]} channels (shape '
+            f'{tuple(logits.shape)}), expected {num_classes}, one per class. Give the part that '
+            'predicts and the loss the same number.'
+        )
 
 
 def balanced_bce(

@@ -85,17 +85,16 @@ def has_valid(valid_mask: Tensor) -> Tensor:
 
 
 def check_loss_inputs(
-    name: str, pred: Tensor, target: Tensor, valid_mask: Tensor, same_channels: bool
+    name: str, pred: Tensor, target: Tensor, valid_mask: Tensor, target_channels: int
 ) -> None:
     """Compare the shapes that a loss was called with.
 
     Raises:
-        ShapeError: If batch or size differ, if the channels of ``pred`` and ``target``
-            differ although ``same_channels``, or if the mask is not ``(B, 1, H, W)``.
+        ShapeError: If batch or size differ, if ``target`` has not ``target_channels``, or if
+            the mask is not ``(B, 1, H, W)``.
     """
     frame = (pred.shape[0], *pred.shape[2:])
-    channels = pred.shape[1] if same_channels else 1
-    want_target, want_mask = (frame[0], channels, *frame[1:]), (frame[0], 1, *frame[1:])
+    want_target, want_mask = ((frame[0], c, *frame[1:]) for c in (target_channels, 1))
     for key, tensor, want in (
         ('target', target, want_target),
         ('valid_mask', valid_mask, want_mask),

@@ -1,0 +1,12 @@
+# NYUD-v2, segmentation alone; pictures, transforms and scores as in nyud_2task_survey.py.
+_base_ = ['./nyud_2task_survey.py']
+
+alone = dict(semseg=_base_.tasks.semseg)
+tasks = dict(_delete_=True, **alone)
+task_weights = dict(_delete_=True, semseg=_base_.task_weights.semseg)
+train_dataloader = dict(dataset=dict(tasks=dict(_delete_=True, **alone)))
+val_dataloader = dict(dataset=dict(tasks=dict(_delete_=True, **alone)))
+test_dataloader = dict(dataset=dict(tasks=dict(_delete_=True, **alone)))
+val_evaluator = dict(tasks=dict(_delete_=True, **alone))
+test_evaluator = dict(tasks=dict(_delete_=True, **alone))
+visualizer = dict(tasks=dict(_delete_=True, **alone))

@@ -1,0 +1,4 @@
+# All pairs of tasks use global context.
+_base_ = ['./atrc_hrnet18_8xb1-40k_pascal-512x512.py']
+
+model = dict(neck=dict(genotype='all-1'))

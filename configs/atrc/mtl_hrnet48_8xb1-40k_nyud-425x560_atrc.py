@@ -1,0 +1,19 @@
+# The multi-task baseline: fused levels, and ATRC's bottlenecks and last layers as heads.
+_base_ = [
+    '../_base_/datasets/nyud_4task.py', '../_base_/models/atrc_hrnet48.py',
+    '../_base_/schedules/sgd_40k.py', '../_base_/default_runtime.py'
+]
+
+model = dict(
+    tasks=_base_.tasks,
+    neck=dict(type='MultiScaleFusion', in_channels=_base_.levels),
+    heads=dict(
+        semseg=_base_.baseline_head,
+        depth=_base_.baseline_head,
+        normal=_base_.baseline_head,
+        boundary=_base_.baseline_head),
+    balancer=dict(type='FixedWeights', weights=_base_.task_weights))
+optim_wrapper = dict(optimizer=dict(lr=0.01))
+train_dataloader = dict(batch_size=1)
+val_dataloader = dict(batch_size=1)
+test_dataloader = dict(batch_size=1)

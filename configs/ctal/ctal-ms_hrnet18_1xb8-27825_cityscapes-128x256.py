@@ -1,0 +1,13 @@
+_base_ = [
+    '../_base_/datasets/cityscapes_small_2task_ctal.py', '../_base_/models/ctal-ms_hrnet18.py',
+    '../_base_/schedules/ctal_cityscapes_restart.py', '../_base_/default_runtime.py'
+]
+
+model = dict(
+    tasks=_base_.tasks,
+    data_preprocessor=dict(size=(128, 256)),
+    neck=dict(affinity=dict(feat_size=(32, 64))),
+    heads=dict(
+        semseg=_base_.head,
+        depth=_base_.head),
+    balancer=dict(type='FixedWeights', weights=_base_.task_weights))

@@ -1,0 +1,12 @@
+_base_ = [
+    '../_base_/datasets/rooms_3task_ctal.py', '../_base_/models/ctal-ms_r18-thin.py',
+    '../_base_/schedules/adamw_600.py', '../_base_/default_runtime.py'
+]
+
+model = dict(
+    tasks=_base_.tasks,
+    heads=dict(
+        semseg=_base_.head,
+        depth=_base_.head,
+        normal=_base_.head),
+    balancer=dict(type='FixedWeights', weights=_base_.task_weights))

@@ -1,0 +1,3 @@
+_base_ = ['./ctal-ss_hrnet18_1xb8-19800_nyuv2-288x384.py']
+
+model = dict(neck=dict(affinity=dict(filter_size=7)))

@@ -1,0 +1,18 @@
+_base_ = [
+    '../_base_/datasets/pascal_5task.py', '../_base_/models/ctal-ss_swinv2-s.py',
+    '../_base_/schedules/ctal_pascal.py', '../_base_/default_runtime.py'
+]
+
+model = dict(
+    tasks=_base_.tasks,
+    data_preprocessor=dict(size=(512, 512)),
+    neck=dict(affinity=dict(feat_size=(16, 16))),
+    heads=dict(
+        semseg=_base_.head,
+        part=_base_.head,
+        saliency=_base_.head,
+        normal=_base_.head,
+        boundary=_base_.head),
+    balancer=dict(type='FixedWeights', weights=_base_.task_weights))
+val_evaluator = dict(profile='ctal')
+test_evaluator = dict(profile='ctal')

@@ -1,0 +1,13 @@
+# What the released code computes: affinities of features of unit norm along positions, divided by
+# column sums; a weight decay of 1e-5; scores of saliency and boundaries after a second sigmoid.
+_base_ = ['./pap-net_swinv2-s_1xb8-43680_pascal-512x512.py']
+
+model = dict(neck=dict(propagation=dict(affinity='released')))
+optim_wrapper = dict(optimizer=dict(weight_decay=1e-5))
+released_metrics = dict(
+    saliency=[dict(type='BinaryFMetric', sigmoid_again=True)],
+    boundary=[
+        dict(type='EdgeLossMetric', positive_weight=0.95, logit_of_probability=False)
+    ])
+val_evaluator = dict(metrics=released_metrics)
+test_evaluator = dict(metrics=released_metrics)

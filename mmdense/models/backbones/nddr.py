@@ -1,0 +1,65 @@
+"""NDDR-CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from mmdense.models.layers import NDDRLayer
+from mmdense.registry import MODELS
+
+from .task_backbones import ExchangingBackbones
+
+
+@MODELS.register_module()
+class NDDRBackbone(ExchangingBackbones):
+    """One ResNet per task, with an NDDR layer behind the stem and every stage.
+
+    Gao et al., "NDDR-CNN" (CVPR 2019). The networks start from trained single-task ones
+    (``tools/model_converters/merge_single_task.py``), and the NDDR layers learn at 100 times
+    the rate: ``optim_wrapper=dict(paramwise_cfg=dict(custom_keys={'nddr': dict(lr_mult=100)}))``.
+
+    Args:
+        tasks (Sequence[str]): Task keys; injected by the model.
+        backbone (Mapping): Config of one network, a ``ResNet`` or ``DilatedResNet``.
+        alpha (float): Initial weight of a task's own map. The survey takes 0.9 for two tasks,
+            0.8 for five. Defaults to 0.9.
+        beta (float | None): Initial weight of each other map. None: ``(1 - alpha) / (T - 1)``,
+            which gives the survey's 0.1 and 0.05. Defaults to None.
+        momentum (float): Momentum of the batch norms of the NDDR layers. Defaults to 0.05.
+        init_cfg (dict | list[dict] | None): Initialisation config of mmengine.
+
+    Attributes:
+        channels (tuple[int, ...]): Channels of the maps of one task, fine to coarse.
+        strides (tuple[int, ...]): Their strides.
+
+    Shape:
+        - input: ``(B, 3, H, W)``.
+        - output: ``DenseFeatures`` whose ``per_task`` holds the fused maps of each task.
+
+    Raises:
+        ValueError: If the backbone is no ResNet or does not return its last stage.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        backbone: Mapping[str, Any],
+        *,
+        alpha: float = 0.9,
+        beta: float | None = None,
+        momentum: float = 0.05,
+        init_cfg: dict[str, Any] | list[dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(tasks, backbone, init_cfg=init_cfg)
+        self.nddr = nn.ModuleDict(
+            {
+                stage: NDDRLayer(len(self.tasks), width, alpha, beta, momentum)
+                for stage, width in self.stage_widths.items()
+            }
+        )
+
+    def exchange(self, stage: str, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+        return self.nddr[stage](maps)
