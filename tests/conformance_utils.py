@@ -24,6 +24,7 @@ METHODS = {
     'demt': 'configs/demt/demt_r18-thin_1xb8-600_rooms-96x128.py',
     'invpt': 'configs/invpt/invpt_vit-tiny_1xb8-600_rooms-96x128.py',
     'mtan': f'configs/mtan/mtan_r18-thin_{_ROOMS}.py',
+    'mtcp': 'configs/mtcp/mtcp_r18-thin_1xb8-600_rooms-96x128.py',
     'mti-net': f'configs/mti-net/mti-net_r18-thin_{_ROOMS}.py',
     'nddr-cnn': f'configs/nddr-cnn/nddr-cnn_r18-thin_{_ROOMS}.py',
     'pad-net': f'configs/pad-net/pad-net_r18-thin_{_ROOMS}.py',

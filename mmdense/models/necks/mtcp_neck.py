@@ -117,8 +117,10 @@ class MTCPNeck(BaseModule):
         tasks = check_tasks('MTCPNeck', list(task_channels))
         _check_switches(tasks, decoder_output, with_cfm, with_srm)
         given = dict(main_relu=main_relu, loss_cos=loss_cos)
-        preset = RELEASED if released else _DEFAULTS
-        self.options = {key: preset[key] if v is None else v for key, v in given.items()}
+        preset: dict[str, Any] = RELEASED if released else _DEFAULTS
+        self.options: dict[str, Any] = {
+            key: preset[key] if v is None else v for key, v in given.items()
+        }
         if embedding is not None:
             self.embedding: nn.Module = MODELS.build(embedding)
         stages = len(depths) if decoder_output == 'pyramid' else 1

@@ -81,8 +81,8 @@ class SwinStages(nn.Module):
         for index, (stage, norm) in enumerate(zip(self.stages, self.norms)):
             if index:
                 tokens, size = self.mergings[index - 1](tokens, size)
-            for block in stage.blocks:
-                tokens = block(tokens, size)
+            # Without a merging of its own, a stage gives its tokens twice.
+            tokens = stage(tokens, size)[0]
             outs.append(to_map(norm(tokens), size))
         return tuple(outs)
 

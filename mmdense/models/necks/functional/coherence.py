@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -104,8 +106,8 @@ def _fused(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tenso
     width = values.shape[-1]
     padded = _padded_like_keys(keys, values)
     # Channels must lie next to each other, or the operands go to the form that stores all scores.
-    heads = (x.contiguous()[:, None] for x in (queries, keys, padded))
-    mixed: Tensor = F.scaled_dot_product_attention(*heads, scale=scale)
+    q, k, v = (x.contiguous()[:, None] for x in (queries, keys, padded))
+    mixed: Tensor = F.scaled_dot_product_attention(q, k, v, scale=scale)
     return mixed[:, 0, :, :width]
 
 
@@ -119,7 +121,8 @@ def _has_fused_kernel(queries: Tensor, keys: Tensor, values: Tensor) -> bool:
     if queries.device.type != 'cuda':
         # Wider values cannot be padded away; they need fewer than two tasks, or a wider neck.
         return queries.device.type in ('cpu', 'meta') and values.shape[-1] <= keys.shape[-1]
-    heads = (x.contiguous()[:, None] for x in (queries, keys, values))
-    # No mask, no dropout, not causal, as many heads of keys as of queries.
-    params = torch.backends.cuda.SDPAParams(*heads, None, 0.0, False, False)
+    q, k, v = (x.contiguous()[:, None] for x in (queries, keys, values))
+    # No mask, no dropout, not causal, as many heads of keys as of queries; typed for less.
+    given: Any = (q, k, v, None, 0.0, False, False)
+    params = torch.backends.cuda.SDPAParams(*given)
     return torch.backends.cuda.can_use_efficient_attention(params, debug=False)
