@@ -29,7 +29,6 @@ METHODS = {
     'nddr-cnn': f'configs/nddr-cnn/nddr-cnn_r18-thin_{_ROOMS}.py',
     'pad-net': f'configs/pad-net/pad-net_r18-thin_{_ROOMS}.py',
     'pap-net': f'configs/pap-net/pap-net_r18-thin_{_ROOMS}.py',
-    'mtcp': 'configs/mtcp/mtcp_r18-thin_1xb8-600_rooms-96x128.py',
     'polymax': 'configs/polymax/polymax_convnext-atto_1xb8-quickstart_rooms-96x128.py',
 }
 

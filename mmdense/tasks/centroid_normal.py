@@ -52,7 +52,7 @@ class CentroidNormal(Normal):
                     centroids=centroids,
                 )
             ]
-        super().__init__(losses, metrics)
+        super().__init__(losses=losses, metrics=metrics)
 
     @property
     def num_channels(self) -> int:
