@@ -7,6 +7,8 @@ import torch
 from torch.distributed import destroy_process_group, init_process_group
 from torch.nn.parallel import DistributedDataParallel
 
+from mmdense.models.balancers import is_auxiliary
+
 sys.path.insert(0, str(Path(__file__).parent))
 from conformance_utils import make_model, random_batch
 
@@ -22,15 +24,19 @@ def sample_everything(model: torch.nn.Module) -> None:
 
 def total_of(model: torch.nn.Module, losses: dict[str, torch.Tensor]) -> torch.Tensor:
     """The balanced total without the logging, which is a collective of both processes."""
-    totals = {
-        key: sum(
-            value
-            for name, value in losses.items()
-            if name.startswith(f'{key}.') and 'loss' in name.rsplit('.', 1)[-1]
-        )
-        for key in model.tasks
-    }
-    return model.balancer(totals)[0]
+    final: dict[str, torch.Tensor] = {}
+    aux: dict[str, torch.Tensor] = {}
+    rest = torch.zeros(())
+    for name, value in losses.items():
+        if 'loss' not in name.rsplit('.', 1)[-1]:
+            continue
+        key, _, term = name.partition('.')
+        if key not in model.tasks:
+            rest = rest + value
+            continue
+        group = aux if is_auxiliary(term) else final
+        group[key] = group[key] + value if key in group else value
+    return model.balancer(final, aux)[0] + rest
 
 
 def main(method: str, out: str) -> None:
