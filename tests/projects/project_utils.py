@@ -48,7 +48,8 @@ def train(path, registry, work_dir, samples, make_small, **changes):
         default_hooks=dict(logger=dict(type='LoggerHook', interval=100)),
     )
     runner = Runner(
-        model=registry.build(cfg.model),
+        # Whatever scope an earlier run in this process has left.
+        model=registry.build(dict(cfg.model, _scope_=registry.scope)),
         custom_hooks=cfg.custom_hooks,
         work_dir=str(work_dir),
         experiment_name=f'{Path(work_dir).name}_{len(changes)}',

@@ -35,6 +35,7 @@ class BalancerHook(Hook):
 
     def __init__(self) -> None:
         self.balancer: BaseBalancer | None = None
+        self._params: list[nn.Parameter] = []
         self._updated = False
         self._random: dict[str, torch.Tensor] = {}
         self._batch: Any = None
@@ -44,6 +45,7 @@ class BalancerHook(Hook):
         self.balancer = find_balancer(runner.model)
         if self.balancer is None or not isinstance(runner.optim_wrapper, OptimWrapper):
             return
+        self._params = list(runner.model.parameters())
         optimizer = runner.optim_wrapper.optimizer
         schedulers = runner.param_schedulers
         separate_balancer(
@@ -91,9 +93,9 @@ class BalancerHook(Hook):
             return
         self._updated = self.balancer.contributed
         if self.balancer.on_nonfinite == 'skip' and not self.balancer.contributed:
-            for group in optimizer.param_groups:
-                for param in group['params']:
-                    param.grad = None
+            # Of all parameters: there may be a second optimizer, which steps after this one.
+            for param in self._params:
+                param.grad = None
         self.balancer.contributed = False
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
