@@ -38,10 +38,10 @@ class Normal(BaseTask):
     nothing. Headline: mean angular error in degrees, pooled over all pixels.
 
     Args:
+        losses, metrics: As in :class:`BaseTask`.
         activation (str): ``'unit'``: losses see unit vectors. ``'identity'``: they see what the
             head gives, of any length (the released code of MT-CP). Maps are unit vectors in
             both cases.
-        losses, metrics: As in :class:`BaseTask`.
 
     Raises:
         ValueError: If ``activation`` is unknown.
@@ -61,9 +61,9 @@ class Normal(BaseTask):
 
     def __init__(
         self,
-        activation: str = 'unit',
         losses: Sequence[Mapping[str, Any]] | None = None,
         metrics: Sequence[Mapping[str, Any]] | None = None,
+        activation: str = 'unit',
     ) -> None:
         super().__init__(losses, metrics)
         if activation not in ('unit', 'identity'):

@@ -145,6 +145,20 @@ def test_cosine_term_is_absent(options):
     assert not neck(feats).losses
 
 
+@pytest.mark.parametrize('form', FORMS)
+def test_gradients_of_a_batch_are_the_mean_of_those_of_its_pictures(form):
+    """A batch of one in another memory layout had wrong gradients of the batch norms."""
+    neck = CoherenceFusion(16, 'abc', attention=form).double().eval()
+    maps = {t: torch.randn(2, 16, 12, 17).double() for t in 'abc'}
+    grads = []
+    for pictures in (slice(0, 2), slice(0, 1), slice(1, 2)):
+        feats = neck(DenseFeatures(per_task={t: x[pictures] for t, x in maps.items()}))
+        total = sum(x[0].sin().mean() for x in feats.per_task.values())
+        grads.append(torch.autograd.grad(total, [f.out[1].bias for f in neck.fusions.values()]))
+    for both, first, second in zip(*grads):
+        torch.testing.assert_close(both, (first + second) / 2, rtol=1e-9, atol=1e-12)
+
+
 def test_recomputation_changes_neither_numbers_nor_statistics():
     plain = CoherenceFusion(4, 'abc').double()
     again = copy.deepcopy(plain)

@@ -80,7 +80,9 @@ def coherence_attention(
             mixed = _chunked(queries, keys, values, scale, chunk_rows)
         else:
             mixed = _direct(queries, keys, values, scale)
-    return mixed.transpose(1, 2)
+    # In one piece: on a transposed map of one picture the batch norm of PyTorch's CPU kernels gives
+    # wrong gradients of its weights (seen with 2.13).
+    return mixed.transpose(1, 2).contiguous()
 
 
 def _direct(queries: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
