@@ -15,7 +15,12 @@ from conformance_utils import METHODS, ROOT, loss_of, make_model, random_batch, 
 
 SIZES = ((64, 96), (64, 96))
 
-pytestmark = pytest.mark.parametrize('method', METHODS)
+#: Share their parts with another method of the menu; the fast tests take the others.
+RELATIVES = ('cross-stitch', 'ctal-ms', 'mtan', 'mti-net', 'nddr-cnn', 'pad-net', 'pap-net')
+pytestmark = pytest.mark.parametrize(
+    'method',
+    [pytest.param(m, marks=pytest.mark.slow) if m in RELATIVES else m for m in METHODS],
+)
 
 
 def test_forward_and_backward_reach_every_parameter(method):
