@@ -2,10 +2,12 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
 
 import pytest
 import torch
-from mmengine.logging import MMLogger
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
 
 
 @pytest.fixture(autouse=True, scope='session')
@@ -19,3 +21,15 @@ def quiet() -> None:
 def seeded() -> None:
     """Random tensors are the same in every run."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def own_run() -> Iterator[None]:
+    """A test sees no run of another one: neither its default scope nor its iteration."""
+    kept = [(kind, dict(kind._instance_dict)) for kind in (DefaultScope, MessageHub)]
+    for kind, _ in kept:
+        kind._instance_dict.clear()
+    yield
+    for kind, instances in kept:
+        kind._instance_dict.clear()
+        kind._instance_dict.update(instances)
