@@ -62,7 +62,7 @@ AGGREGATOR_CFGS = {
 RANDOM = ('RandomWeights', 'GradDrop', 'GradVac', 'PCGrad', 'Random')
 
 
-class ToyModel(BaseModel):
+class BalancedToyModel(BaseModel):
     """Two shared layers, and a linear head for each of four tasks."""
 
     def __init__(self, balancer=None):
@@ -92,7 +92,7 @@ class ToyModel(BaseModel):
         return balance_step(self, self.balancer, step)
 
 
-MODELS.register_module(module=ToyModel, force=True)
+MODELS.register_module(module=BalancedToyModel, force=True)
 
 
 def batch_of(step, size=4, lacking=True):
@@ -125,7 +125,7 @@ def specs():
 
 def make_toy(balancer=None):
     torch.manual_seed(0)
-    return ToyModel(balancer)
+    return BalancedToyModel(balancer)
 
 
 def make_wrapper(model, aggregator=None, **kwargs):

@@ -42,7 +42,7 @@ def test_loop_without_epochs_is_refused(tmp_path):
 def test_nan_stops_a_run_and_names_task_and_iteration(tmp_path, monkeypatch):
     import balancing_utils
 
-    forward = balancing_utils.ToyModel.forward
+    forward = balancing_utils.BalancedToyModel.forward
 
     def broken(self, inputs, targets, labelled, mode='loss'):
         hub = MessageHub.get_current_instance()
@@ -51,7 +51,7 @@ def test_nan_stops_a_run_and_names_task_and_iteration(tmp_path, monkeypatch):
             targets[0, 3] = torch.nan
         return forward(self, inputs, targets, labelled, mode)
 
-    monkeypatch.setattr(balancing_utils.ToyModel, 'forward', broken)
+    monkeypatch.setattr(balancing_utils.BalancedToyModel, 'forward', broken)
     with pytest.raises(FloatingPointError, match=r'Iteration 6.* d\.loss'):
         run(tmp_path / 'a', dict(LPS), {})
     skipped = run(tmp_path / 'b', dict(LPS, on_nonfinite='skip'), {})
@@ -63,7 +63,7 @@ def test_step_that_is_left_out_moves_nothing_by_momentum_or_decay(tmp_path, monk
     import balancing_utils
 
     seen = []
-    parse = balancing_utils.ToyModel.parse_losses
+    parse = balancing_utils.BalancedToyModel.parse_losses
 
     def broken(self, losses):
         seen.append(torch.cat([p.detach().flatten() for p in self.parameters()]))
@@ -71,7 +71,7 @@ def test_step_that_is_left_out_moves_nothing_by_momentum_or_decay(tmp_path, monk
             losses['a'] = losses['a'] * torch.nan
         return parse(self, losses)
 
-    monkeypatch.setattr(balancing_utils.ToyModel, 'parse_losses', broken)
+    monkeypatch.setattr(balancing_utils.BalancedToyModel, 'parse_losses', broken)
     run(tmp_path, dict(type='FixedWeights', on_nonfinite='skip'), {})
     assert torch.equal(seen[2], seen[3])
     assert not torch.equal(seen[1], seen[2]) and not torch.equal(seen[3], seen[4])
@@ -123,12 +123,12 @@ def test_famo_measures_the_same_batch_with_the_same_random_numbers(tmp_path, mon
     """With no step in between the second measurement equals the first."""
     import balancing_utils
 
-    forward = balancing_utils.ToyModel.forward
+    forward = balancing_utils.BalancedToyModel.forward
 
     def dropped(self, inputs, targets, labelled, mode='loss'):
         return forward(self, inputs + torch.rand_like(inputs), targets, labelled, mode)
 
-    monkeypatch.setattr(balancing_utils.ToyModel, 'forward', dropped)
+    monkeypatch.setattr(balancing_utils.BalancedToyModel, 'forward', dropped)
     falls = []
     update = balancing_utils.BALANCERS.get('FAMO')._update
     monkeypatch.setattr(
@@ -249,7 +249,7 @@ def test_loss_balancer_hook_in_a_run_trains_saves_and_resumes(tmp_path, monkeypa
     import balancing_utils
     from mmengine.model import BaseModel
 
-    class Plain(balancing_utils.ToyModel):
+    class Plain(balancing_utils.BalancedToyModel):
         def __init__(self, balancer=None):
             super().__init__(balancer)
             del self.balancer

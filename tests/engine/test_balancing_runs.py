@@ -68,7 +68,7 @@ def run(work_dir, balancer, options, resume=False, stop=None, by_epoch=False, ho
     cfg = dict(
         default_scope='mmdense',
         experiment_name=f'{Path(work_dir).name}_{resume}',
-        model=dict(type='ToyModel', balancer=balancer),
+        model=dict(type='BalancedToyModel', balancer=balancer),
         work_dir=str(work_dir),
         train_dataloader=dict(
             dataset=dict(type='ToyData'),
