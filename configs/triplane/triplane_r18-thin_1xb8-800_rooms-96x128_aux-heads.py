@@ -1,5 +1,5 @@
 # Plain 2-D auxiliary heads of the same capacity in place of planes and rays.
-_base_ = '../baselines/mtl_r18-thin_1xb8-600_rooms-96x128_3task.py'
+_base_ = './mtl_r18-thin_1xb8-800_rooms-96x128.py'
 
 model = dict(
     regularizers=dict(

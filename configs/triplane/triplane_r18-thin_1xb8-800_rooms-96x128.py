@@ -1,5 +1,5 @@
 # The multi-task baseline with the triplane regularizer on the encoder's features.
-_base_ = '../baselines/mtl_r18-thin_1xb8-600_rooms-96x128_3task.py'
+_base_ = './mtl_r18-thin_1xb8-800_rooms-96x128.py'
 
 model = dict(
     regularizers=dict(

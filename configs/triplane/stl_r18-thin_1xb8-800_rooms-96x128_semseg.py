@@ -1,0 +1,9 @@
+_base_ = [
+    '../_base_/datasets/rooms_semseg.py', '../_base_/models/conv_multitask.py',
+    '../_base_/schedules/adamw_800.py', '../_base_/default_runtime.py'
+]
+
+model = dict(
+    tasks=_base_.tasks,
+    heads=dict(
+        semseg=_base_.head))
