@@ -28,11 +28,11 @@ TOTALS = {
     f'mtcp_{PASCAL}_released': SHARED + 82_420_391,
     f'stl_{NYUD}_depth': SHARED + 22_323_272 + 1_049_600 + 37_057,
     f'stl_{PASCAL}_saliency': SHARED + 22_323_272 + 1_049_600 + 66_305,
-    'mtcp_mask2former-tiny_1xb8-600_rooms-96x128': 8_314_019,
-    f'mtcp_{ROOMS}': 8_037_059,
-    f'mtcp_{ROOMS}_wo-cfm': 7_942_475,
-    f'mtcp_{ROOMS}_wo-srm': 7_345_329,
-    f'mtcp_{ROOMS}_wo-cfm-srm': 7_250_745,
+    'mtcp_mask2former-tiny_1xb8-600_rooms-96x128': 4_230_227,
+    f'mtcp_{ROOMS}': 4_133_267,
+    f'mtcp_{ROOMS}_wo-cfm': 4_107_647,
+    f'mtcp_{ROOMS}_wo-srm': 3_956_213,
+    f'mtcp_{ROOMS}_wo-cfm-srm': 3_930_593,
 }
 #: Suffix to what the file changes of its base, and nothing else.
 ABLATIONS = {

@@ -1,6 +1,6 @@
 # MT-CP on the thin ResNet-18 of conv_multitask.py, whose levels HRNet's fusion makes one map of, for
 # the procedural rooms on a CPU. Needs neither mmdet nor compiled ops.
-channels = 64
+channels = 32
 head = dict(type='PointwiseHead', in_channels=channels, align_corners=False)
 depth_head = dict(
     type='PointwiseDepthHead', in_channels=channels, upsample=2, align_corners=False)
@@ -12,5 +12,6 @@ model = dict(
         type='MTCPNeck',
         channels=channels,
         embedding=dict(type='HRFusion', in_channels=[32, 64, 128, 256], channels=channels)),
-    # 2000 pictures in batches of 8 are 250 iterations.
-    balancer=dict(type='LossPrioritization', history=3, spread=2.5, interval=250))
+    # 50 iterations stand for an epoch: one of 2000 pictures has 250, and 600 iterations would be too
+    # few of them for a history of 3.
+    balancer=dict(type='LossPrioritization', history=3, spread=2.5, interval=50))
