@@ -202,6 +202,10 @@ class BaseTask(ABC):
         """
         return None
 
+    def name_classes(self, classes: Sequence[str]) -> None:
+        """Take the class names of a data set where the config gives none."""
+        return  # most tasks have no classes
+
     def error(self, pred: Array, gt: Array) -> Array:
         """How far a predicted map is off at each pixel, ``(H, W)`` float32, NaN where unknown.
 

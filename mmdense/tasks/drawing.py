@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,14 @@ def scale_legend(low: float, high: float, labels: Sequence[str], steps: int = 25
     """A bar from ``low`` to ``high``."""
     values = np.linspace(low, high, steps, dtype=np.float32)[None]
     return Legend(values, tuple(labels), 'scale')
+
+
+def class_names(metainfo: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Task key to the class names that a data set gives (``metainfo`` of a data set)."""
+    found = {key: tuple(names) for key, names in metainfo.get('task_classes', {}).items()}
+    if metainfo.get('classes'):
+        found['semseg'] = tuple(metainfo['classes'])
+    return found
 
 
 def label_edges(labels: Array, known: Array) -> Array:

@@ -76,6 +76,7 @@ class LabelTask(BaseTask):
                     f'{num_classes}; give one each.'
                 )
         self.num_classes = num_classes
+        self.named = classes is not None
         self.classes = tuple(classes) if classes else tuple(map(str, range(num_classes)))
         self.palette = (
             class_palette(num_classes, self.classes)
@@ -120,6 +121,10 @@ class LabelTask(BaseTask):
         table = np.zeros((256, 3), np.uint8)
         table[: self.num_classes] = self.palette
         return table[value.astype(np.uint8)]
+
+    def name_classes(self, classes: Sequence[str]) -> None:
+        if not self.named and len(classes) == self.num_classes:
+            self.classes = tuple(classes)
 
     def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend:
         """The classes that occur."""

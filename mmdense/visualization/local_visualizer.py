@@ -16,6 +16,7 @@ from torch import Tensor
 from mmdense.registry import VISUALIZERS
 from mmdense.structures import DenseDataSample
 from mmdense.tasks import BaseTask, build_tasks
+from mmdense.tasks.drawing import class_names
 from mmdense.tasks.labels import class_palette
 from mmdense.utils.files import atomic_write_bytes
 
@@ -30,16 +31,17 @@ from .panels import (
     fit_size,
     heat_tile,
     match_size,
+    pad_tile,
     resize_tile,
     tile_grid,
     titled,
     write_label,
 )
+from .stages import MIN_WIDTH
 
 Array = np.ndarray
 
-#: A column narrower than this has no room for its legend.
-_MIN_WIDTH = 112
+# Width of the legends beside a row.
 _SIDE_LEGEND = 216
 
 
@@ -77,6 +79,18 @@ class DenseLocalVisualizer(Visualizer):
         self.max_side = max_side
         self.errors = errors
         self.legends = legends
+
+    @property
+    def dataset_meta(self) -> dict[str, Any] | None:
+        """Meta information of the data set, whose class names legends use."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict[str, Any]) -> None:
+        self._dataset_meta = dataset_meta
+        for key, classes in class_names(dataset_meta).items():
+            if key in self.tasks:
+                self.tasks[key].name_classes(classes)
 
     # -- rows of samples ------------------------------------------------------
 
@@ -120,9 +134,9 @@ class DenseLocalVisualizer(Visualizer):
         references = self._references(maps)
         rows = [self.row(*pair, references) for pair in zip(images, samples)]
         size = rows[0][0].shape[:2]
-        wide = (size[0], max(size[1], _MIN_WIDTH))
+        wide = (size[0], max(size[1], MIN_WIDTH))
         grid = tile_grid(
-            [[_pad(resize_tile(t, size), wide) for t in row] for row in rows], self.titles()
+            [[pad_tile(resize_tile(t, size), wide) for t in row] for row in rows], self.titles()
         )
         if not self.legends:
             return grid
@@ -160,7 +174,7 @@ class DenseLocalVisualizer(Visualizer):
             ]
             return below(rows, gap=2 * GAP)
         size = self._tile_size(image)
-        tiles = [titled(_pad(resize_tile(image, size), self._wide(size)), 'image')]
+        tiles = [titled(pad_tile(resize_tile(image, size), self._wide(size)), 'image')]
         for key, value in (truth or pred).items():
             tiles.append(self._card(key, image, value, references[key]))
         columns = ceil(sqrt(len(tiles)))
@@ -228,7 +242,7 @@ class DenseLocalVisualizer(Visualizer):
 
     @staticmethod
     def _wide(size: tuple[int, ...]) -> tuple[int, int]:
-        return size[0], max(size[1], _MIN_WIDTH)
+        return size[0], max(size[1], MIN_WIDTH)
 
     def _maps(self, sample: DenseDataSample) -> tuple[dict[str, Array], dict[str, Array]]:
         """Truth and predictions of a sample by task key."""
@@ -328,7 +342,7 @@ class DenseLocalVisualizer(Visualizer):
     def _card(self, key: str, image: Array, value: Array, reference: Array) -> Array:
         task, size = self.tasks[key], self._tile_size(image)
         wide = self._wide(size)
-        tile = titled(_pad(self._map_tile(task, value, reference, size), wide), key)
+        tile = titled(pad_tile(self._map_tile(task, value, reference, size), wide), key)
         legend = draw_legend(task, [value], reference, wide[1]) if self.legends else None
         return tile if legend is None else below([tile, legend])
 
@@ -343,10 +357,3 @@ def to_array(chw: Tensor) -> Array:
     """A map ``(D, H, W)`` as tasks take it: ``(H, W)``, or ``(H, W, D)``."""
     array: Array = chw.detach().float().cpu().numpy()
     return array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
-
-
-def _pad(tile: Array, size: tuple[int, int]) -> Array:
-    """White to the right of a tile that is narrower than ``size``."""
-    canvas = np.full((*size, 3), 255, np.uint8)
-    canvas[: tile.shape[0], : tile.shape[1]] = tile
-    return canvas

@@ -72,6 +72,13 @@ def titled(picture: Array, title: str) -> Array:
     return np.concatenate([write_label(picture.shape[1], title), picture])
 
 
+def pad_tile(tile: Array, size: tuple[int, ...]) -> Array:
+    """White to the right of a tile, and below it, up to ``size``."""
+    canvas = np.full((size[0], size[1], 3), _BACKGROUND, np.uint8)
+    canvas[: tile.shape[0], : tile.shape[1]] = tile
+    return canvas
+
+
 def beside(tiles: Sequence[Array], gap: int = GAP) -> Array:
     """Tiles from left to right, their tops in line."""
     height = max(tile.shape[0] for tile in tiles)
