@@ -225,9 +225,8 @@ def make_panels(
     for pattern in keys:
         names = [name for name in [*_names(runs, 'training'), *known] if re.search(pattern, name)]
         if not names:
-            raise DataError(
-                f'--keys {pattern}: fits none of {", ".join(known)} and training names.'
-            )
+            logged = ', '.join(sorted([*_names(runs, 'training'), *known]))
+            raise DataError(f'--keys {pattern}: fits none of what was logged: {logged}.')
         panels += [_panel(name, runs, {name: ''}) for name in names]
     return panels
 

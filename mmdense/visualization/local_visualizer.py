@@ -229,7 +229,7 @@ class DenseLocalVisualizer(Visualizer):
             titled(resize_tile(strongest, size, nearest=True), 'strongest cluster'),
         ]
         for share, caption, color in zip(maps, captions, colors):
-            label = write_label(size[1], f'     {caption} (max {share.max():.2f})')
+            label = write_label(size[1], f'      {caption} (max {share.max():.2f})')
             label[4 : HEADER - 4, 2 : HEADER - 6] = color
             tiles.append(np.concatenate([label, heat_tile(picture, share)]))
         rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]

@@ -126,7 +126,7 @@ def tile_grid(rows: Sequence[Sequence[Array]], titles: Sequence[str] | None = No
 
 
 #: From no error to the largest: white, yellow, red, dark red; black is left for the unknown.
-_ERROR_COLORS = ((255, 255, 255), (255, 225, 120), (240, 120, 50), (190, 20, 30), (80, 0, 30))
+_ERROR_COLORS = ((255, 255, 255), (255, 225, 120), (240, 120, 50), (190, 20, 30), (110, 0, 50))
 
 
 def error_colors(steps: int = 256) -> Array:
