@@ -16,27 +16,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmdense.engine.launch import BuildError
 from mmdense.ops.backends import VARIABLE
 from mmdense.ops.onnx import onnx_deform_conv
 from mmdense.utils import suggest
 from mmdense.utils.files import atomic_write_bytes
 from mmdense.utils.lazy import require
 
-from .metadata import KEY, describe_model
+from .metadata import INPUT, INSTALL, KEY, describe_model
 from .wrapper import DeployedModel, Size, require_fit, size_rule
 
-#: Format to the suffix of its files.
+#: Format to the usual suffix of its files.
 FORMATS = {'onnx': '.onnx', 'torch': '.pt2'}
 #: Parts of the input shape that can be left free.
 DYNAMIC = ('batch', 'size')
-#: Name of the one input.
-INPUT = 'image'
-INSTALL = 'pip install onnx onnxscript onnxruntime'
 # The first with GridSample in all its modes and DeformConv; known to onnxruntime since 1.17.
 OPSET = 20
 
 
-class ExportError(RuntimeError):
+class ExportError(BuildError):
     """A model cannot be exported as asked; the text says why and what can be."""
 
 
@@ -128,15 +126,19 @@ def to_program(model: Any, settings: ExportSettings) -> torch.export.ExportedPro
         )
 
 
-def to_onnx(model: Any, settings: ExportSettings) -> Any:
+def to_onnx(
+    model: Any, settings: ExportSettings, program: torch.export.ExportedProgram | None = None
+) -> Any:
     """Translate a model into an ONNX graph.
 
     Args:
         model (DensePredictor): On the CPU.
         settings (ExportSettings): What the graph is made for.
+        program (ExportedProgram | None): What :func:`to_program` gave for the same model and
+            settings, which saves tracing again; passed over with ``deform_conv``.
 
     Returns:
-        onnx.ModelProto: Checked; inputs and outputs are named, metadata are stored.
+        onnx.ModelProto: Inputs and outputs are named, metadata are stored.
 
     Raises:
         ExportError: If it cannot be traced or translated, or needs what was to be left free.
@@ -144,20 +146,19 @@ def to_onnx(model: Any, settings: ExportSettings) -> Any:
     """
     for name in ('onnx', 'onnxscript'):
         require(name, 'export to ONNX', INSTALL)
-    module = deploy(model, settings)
-    wanted = onnx_deform_conv(settings.opset) if settings.deform_conv else contextlib.nullcontext()
-    with _tracing('torch.onnx.export', settings), wanted:
-        program = torch.onnx.export(
-            module,
-            (example_input(settings),),
+    if program is None or settings.deform_conv:
+        with onnx_deform_conv(settings.opset if settings.deform_conv else 0):
+            program = to_program(model, settings)
+    with _tracing('torch.onnx.export', settings):
+        translated = torch.onnx.export(
+            program,
             dynamo=True,
             verbose=False,
             input_names=[INPUT],
-            output_names=list(module.tasks),
+            output_names=list(model.tasks),
             opset_version=settings.opset,
-            dynamic_shapes=dynamic_shapes(model, settings),
         )
-    return program.model_proto  # type: ignore[union-attr]
+    return translated.model_proto  # type: ignore[union-attr]
 
 
 def save(
@@ -166,6 +167,7 @@ def save(
     settings: ExportSettings,
     form: str = 'onnx',
     origin: Mapping[str, Any] | None = None,
+    program: torch.export.ExportedProgram | None = None,
 ) -> Path:
     """Export a model into one file that says what it is.
 
@@ -176,6 +178,7 @@ def save(
         form (str): ``'onnx'`` or ``'torch'``.
         origin (Mapping | None): Further entries of the metadata, such as config, checkpoint
             and licence; plain values.
+        program (ExportedProgram | None): See :func:`to_onnx`.
 
     Raises:
         ExportError: If the model cannot be exported as asked.
@@ -187,10 +190,11 @@ def save(
     text = json.dumps(describe_model(model, settings, origin))
     if form == 'torch':
         buffer = io.BytesIO()
-        torch.export.save(to_program(model, settings), buffer, extra_files={KEY: text})
+        program = program or to_program(model, settings)
+        torch.export.save(program, buffer, extra_files={KEY: text})
         atomic_write_bytes(path, buffer.getvalue())
         return path
-    proto = to_onnx(model, settings)
+    proto = to_onnx(model, settings, program)
     entry = proto.metadata_props.add()
     entry.key, entry.value = KEY, text
     proto.producer_name = 'mmdense'
