@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-from mmengine.runner import load_checkpoint
 from terminaltables import AsciiTable
 from torch import nn
 
-from mmdense.apis.model_parts import build_model, deployed, input_size
-from mmdense.engine.launch import BuildError, load_config
-from mmdense.utils.checkpoints import RECORD, is_remote, require_checkpoint
+from mmdense.apis.init import init_model, load_weights
+from mmdense.apis.model_parts import input_size
+from mmdense.engine.launch import load_config
+from mmdense.utils.checkpoints import RECORD, is_remote
 from mmdense.utils.config_check import ConfigError, require_valid_config
-from mmdense.utils.user_errors import describe
+from mmdense.utils.config_names import resolve_config
 
 from .exporting import FORMATS, ExportError, ExportSettings, deploy, save
 from .inspection import summary
@@ -72,7 +71,7 @@ def export_config(order: ExportOrder, tolerance: float | None) -> str:
         ExportError: If the model cannot be exported so, or the file differs from it.
     """
     kind = order.kind
-    cfg = load_config(order.config, order.cfg_options)
+    cfg = load_config(resolve_config(order.config), order.cfg_options)
     require_valid_config(cfg, order.config)
     try:
         settings = ExportSettings(
@@ -84,7 +83,7 @@ def export_config(order: ExportOrder, tolerance: float | None) -> str:
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    model, origin = load_model(cfg, order.config, order.checkpoint)
+    model, origin = load_model(order.config, order.checkpoint, order.cfg_options)
     if order.licence is not None:
         origin['licence'] = order.licence
     path = save(model, order.out, settings, kind, origin)
@@ -107,13 +106,15 @@ def export_config(order: ExportOrder, tolerance: float | None) -> str:
     return f'{text}, at most {tolerance:g}: equal'
 
 
-def load_model(cfg: Config, config: str, checkpoint: str | None) -> tuple[nn.Module, dict]:
+def load_model(
+    config: str, checkpoint: str | None, cfg_options: Mapping[str, Any] | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a config without its regularizers, and where it comes from.
 
     Args:
-        cfg (Config): Read already.
-        config (str): Its path.
+        config (str): Path or name.
         checkpoint (str | None): File or address. None: initial weights.
+        cfg_options (Mapping | None): Key paths to values that override the config.
 
     Returns:
         tuple: The model in ``eval`` mode on the CPU, and entries for the metadata.
@@ -122,30 +123,18 @@ def load_model(cfg: Config, config: str, checkpoint: str | None) -> tuple[nn.Mod
         BuildError: If the model cannot be built.
         ConfigError: If the checkpoint is missing or damaged, or does not fit.
     """
-    cfg = deployed(cfg)
-    try:
-        model = build_model(cfg, 'cpu')
-    except Exception as error:
-        raise BuildError(describe(error, cfg)) from error
+    model = init_model(config, checkpoint, cfg_options=cfg_options)
     origin: dict[str, Any] = dict(config=Path(config).stem, licence='not stated')
     if checkpoint is None:
-        return model.eval(), origin
-    require_checkpoint(checkpoint, 'CHECKPOINT')
-    try:
-        content = load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
-    except RuntimeError as error:
-        raise ConfigError(
-            f'{checkpoint} does not fit {config}: {error} Give the config that it was trained with.'
-        ) from error
+        return model, dict(origin, checkpoint='none: initial weights')
     origin['checkpoint'] = Path(checkpoint).name
     if not is_remote(checkpoint):
         origin['checkpoint_sha256'] = hashlib.sha256(Path(checkpoint).read_bytes()).hexdigest()
-    record = (content.get('meta') or {}).get(RECORD)
+    record = (load_weights(checkpoint).get('meta') or {}).get(RECORD)
     if isinstance(record, dict):
-        origin |= {
-            key: record[key] for key in ('licence', 'metrics', 'evaluation') if key in record
-        }
-    return model.eval(), origin
+        told = ('licence', 'metrics', 'evaluation', 'weights_sha256')
+        origin |= {key: record[key] for key in told if key in record}
+    return model, origin
 
 
 def table(rows: list[Parity]) -> str:

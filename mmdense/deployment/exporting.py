@@ -158,7 +158,21 @@ def to_onnx(
             output_names=list(model.tasks),
             opset_version=settings.opset,
         )
-    return translated.model_proto  # type: ignore[union-attr]
+    proto = translated.model_proto  # type: ignore[union-attr]
+    _name_dimensions(proto, settings)
+    return proto
+
+
+def _name_dimensions(proto: Any, settings: ExportSettings) -> None:
+    """Free dimensions by name, in place of the symbols of the tracer."""
+    # Sizes in between, in terms of those symbols; runtimes infer them again.
+    del proto.graph.value_info[:]
+    taken = proto.graph.input[0].type.tensor_type.shape.dim
+    symbols = {taken[axis].dim_param: name for axis, name in ((0, 'batch'), (2, 'H'), (3, 'W'))}
+    for value in (*proto.graph.input, *proto.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = symbols.get(dim.dim_param, dim.dim_param)
 
 
 def save(
