@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conformance_utils import make_model
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-
-ROOT = Path(__file__).parents[2]
-from conformance_utils import make_model
 
 from mmdense.apis.model_parts import deployed
 from mmdense.deployment import ExportedModel, ExportSettings, read_record, save, to_program
@@ -27,6 +25,7 @@ from mmdense.registry import MODELS
 from mmdense.utils import ShapeError
 from mmdense.utils.config_check import ConfigError
 
+ROOT = Path(__file__).parents[2]
 NEEDED = ('onnx', 'onnxruntime', 'onnxscript')
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in NEEDED), reason='needs onnx'
