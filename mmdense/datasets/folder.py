@@ -43,9 +43,9 @@ class FolderDataset(ListedDataset):
     below, in which the stems repeat. A picture without the file of a task lacks that task.
 
     A split is a list file (relative to ``data_root``; stems, with or without ending), a folder
-    below the pictures (``train/``), a list of stems, or a share of all pictures, who are then
-    dealt out by a hash of their names. ``intrinsics: [fx, fy, cx, cy]``, in pixels with the centre of
-    the first pixel at 0.5, is for pictures of one camera and size.
+    below the pictures (``train/``), a list of stems, or a share of all pictures, which are then
+    dealt out by a hash of their names. ``intrinsics: [fx, fy, cx, cy]``, in pixels with the
+    centre of the first pixel at 0.5, is for pictures of one camera and size.
 
     Args:
         tasks (Mapping): Any of those in the file.
