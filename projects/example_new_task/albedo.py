@@ -1,4 +1,4 @@
-"""A task that mmdense does not have: the colour of surfaces without the light that falls on them."""
+"""A task that mmdense does not have: the colour of surfaces without the light on them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mmdense.tasks import RegressionTask
 class Albedo(RegressionTask):
     """Albedo: RGB in [0, 1], gamma 2 as the picture; -1 in all channels is unknown.
 
-    A map of numbers in a fixed range, so nearly everything is inherited: masked L1 loss, clamping to
-    the range, mean absolute error pooled over pixels and channels as the headline, flips,
-    resampling, checks of the files. Light is not part of it, so neither is where the camera is:
-    zooming in and turning leave the values alone.
+    A map of numbers in a fixed range, so nearly everything is inherited: masked L1 loss, clamping
+    to the range, mean absolute error pooled over pixels and channels as the headline, flips,
+    resampling, checks of the files. Light is not part of it, and neither is where the camera
+    stands: zooming in and turning leave the values alone.
     """
 
     key = field = 'albedo'
