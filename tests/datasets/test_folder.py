@@ -298,7 +298,7 @@ def test_what_is_not_there_is_named(tmp_path):
 def test_classes_of_the_config_must_number_those_of_the_file(tmp_path):
     make(tmp_path, dict(semseg=dict(classes=NAMES)), ['a'])
     save(tmp_path / 'semseg/a.png', np.zeros(SIZE, np.uint8))
-    with pytest.raises(ValueError, match='has 3 classes. Set num_classes=3'):
+    with pytest.raises(ValueError, match=r'has 3 classes\. Set num_classes=3'):
         build(tmp_path, dict(semseg=dict(type='SemSeg', num_classes=13)))
 
 

@@ -19,6 +19,7 @@ from project_utils import ROOT, batch_norm, readme_holds
 
 from mmdense.datasets.rooms import render_room
 from mmdense.structures import DenseFeatures
+from mmdense.utils.config_check import check_config
 
 NAME = 'cluster-bin_r50_4xb4-25k_nyu-480x640.py'
 PROJECT = ROOT / 'projects' / 'depth_in_mmseg'
@@ -69,6 +70,10 @@ def batch(count, size=SIZE, low=0.5, high=9.0):
 
 def test_page_shows_the_config():
     assert readme_holds('depth_in_mmseg', NAME)
+
+
+def test_config_names_nothing_that_is_not_there(cfg):
+    assert not check_config(cfg)
 
 
 def test_decode_head_gives_the_losses_and_maps_of_the_head(cfg):

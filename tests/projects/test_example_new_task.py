@@ -66,7 +66,7 @@ def test_rooms_render_it_as_the_colour_that_light_falls_on(cfg):
 
 
 def test_albedo_is_the_same_from_both_cameras():
-    """Light changes with nothing here, so what both views see of an instance has one mean colour."""
+    """What both views see of an instance has one mean colour, whatever light falls on it."""
     first, second = (render_room(0, 'train', 1, (96, 128), view) for view in (0, 1))
     for instance in (1, 3, 4):
         masks = [room.instances == instance for room in (first, second)]

@@ -20,7 +20,9 @@ decode_head = dict(
         losses=[
             dict(type='SILogLoss', variance_focus=0.85, sqrt=True, loss_weight=1.0),
             dict(type='RelativeSquaredErrorLoss', loss_weight=0.1),
-        ]))
+        ],
+    ),
+)
 
 model = dict(
     type='DepthEstimator',
