@@ -1,20 +1,27 @@
 """Own pictures: every format against what was written, every mistake by its name."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from PIL import Image
 
 from mmdense.apis.named_datasets import named_dataset
 from mmdense.datasets import FolderDataset
 from mmdense.datasets.folder_description import read_description
+from mmdense.datasets.rooms import render_room
 from mmdense.datasets.rooms.constants import CLASSES, PARTS
 from mmdense.datasets.writers import FolderWriter
-from mmdense.registry import DATASETS
+from mmdense.engine.launch import train
+from mmdense.registry import DATASETS, MODELS
 from mmdense.utils import DataError
 
+ROOT = Path(__file__).parents[2]
 SIZE = (6, 8)
 rng = np.random.default_rng(0)
 SEMSEG = dict(semseg=dict(type='SemSeg', num_classes=3))
@@ -354,11 +361,53 @@ def test_written_rooms_come_back(tmp_path):
 
 def test_page_shows_a_description_that_reads(tmp_path):
     """The example of docs/datasets.md."""
-    from pathlib import Path
-
-    page = (Path(__file__).parents[2] / 'docs' / 'datasets.md').read_text()
+    page = (ROOT / 'docs' / 'datasets.md').read_text()
     (text,) = re.findall(r'```yaml\n(.*?)```', page, re.DOTALL)
     (tmp_path / 'dataset.yml').write_text(text)
     configs = read_description(str(tmp_path)).task_configs()
     assert configs['semseg']['num_classes'] == 3
     assert {'depth', 'normal', 'boundary'} <= set(configs)
+
+
+def thin(cfg):
+    """Options that make the network of the example small."""
+    options = {'model.backbone.stem_channels': 8, 'model.backbone.base_channels': 8}
+    for key in cfg.model.heads:
+        options[f'model.heads.{key}.in_channels'] = [8, 16, 32, 64]
+        options[f'model.heads.{key}.channels'] = 8
+    return options
+
+
+@pytest.mark.slow
+def test_config_fine_tunes_from_weights_of_other_classes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    writer = FolderWriter(tmp_path / 'data', dict(semseg=CLASSES), ['semseg', 'depth', 'normal'])
+    for split in ('train', 'val'):
+        for index in range(4):
+            # Of another size and aspect ratio than the network sees.
+            room = render_room(0, split, index, (40, 70))
+            writer.write(split, index, dict(img=room.image, gt=room.gt))
+    writer.finish()
+    path = ROOT / 'configs/folder/mtl_r18-thin_1xb8-200_folder-96x128.py'
+    cfg = Config.fromfile(path)
+    options = thin(cfg)
+    init_default_scope('mmdense')
+    cfg.merge_from_dict({**options, 'model.tasks.semseg.num_classes': 5})
+    weights = MODELS.build(cfg.model).state_dict()
+    torch.save(dict(state_dict=weights, meta={}), tmp_path / 'start.pth')
+    for name in ('train', 'val', 'test'):
+        options |= {
+            f'{name}_dataloader.{key}': value
+            for key, value in dict(num_workers=0, persistent_workers=False, batch_size=2).items()
+        }
+    options |= {'data_root': str(tmp_path / 'data'), 'train_cfg.max_iters': 2,
+                'train_cfg.val_interval': 2, 'optim_wrapper.optimizer.lr': 1e-6}  # fmt: skip
+    runner = train(str(path), work_dir='work', cfg_options=options, load_from='start.pth', seed=0)
+    name = 'heads.depth.predictor.weight'
+    assert torch.allclose(runner.model.state_dict()[name], weights[name], atol=1e-4)
+    assert runner.model.heads['semseg'].predictor.weight.shape[0] == 13
+    results = runner.val_loop.run()
+    assert {'semseg/mIoU', 'depth/rmse', 'normal/mean'} <= set(results)
+    assert all(np.isfinite(results[key]) for key in ('depth/rmse', 'normal/mean'))
+    # Scores are at the size of the pictures.
+    assert runner.val_evaluator.report['resolution'] == {'40x70': 4}
