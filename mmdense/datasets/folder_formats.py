@@ -101,6 +101,9 @@ class LabelFormat(MapFormat):
         for value, name in stored.items():
             self.table[value - self.low] = self.classes.index(name)
         self.table[np.asarray(self.invalid, int) - self.low] = 255
+        self.bytes_table = np.full(256, -1, np.int16)
+        for value in {*stored, *self.invalid} & {*range(256)}:
+            self.bytes_table[value] = self.table[value - self.low]
 
     def _stored_classes(self, classes: Any) -> dict[int, str]:
         if isinstance(classes, Mapping):
@@ -118,9 +121,7 @@ class LabelFormat(MapFormat):
 
     def read(self, path: str, task: BaseTask, backend_args: Backend = None) -> Array:
         stored = read_label(path, backend_args)
-        inside = (stored >= self.low) & (stored < self.low + len(self.table))
-        index = np.where(inside, stored.astype(np.int64) - self.low, 0)
-        labels = np.where(inside, self.table[index], -1)
+        labels = self._look_up(stored)
         nameless = labels < 0
         if nameless.any():
             if self.others == 'refuse':
@@ -131,6 +132,14 @@ class LabelFormat(MapFormat):
                 )
             labels[nameless] = 255
         return labels.astype(np.uint8)
+
+    def _look_up(self, stored: Array) -> Array:
+        """Class indices int16, 255 unknown, -1 where nothing names the stored value."""
+        if stored.dtype == np.uint8:
+            return self.bytes_table.take(stored)
+        inside = (stored >= self.low) & (stored < self.low + len(self.table))
+        index = np.where(inside, stored.astype(np.int64) - self.low, 0)
+        return np.where(inside, self.table.take(index), np.int16(-1))
 
     def task_options(self) -> dict[str, Any]:
         return dict(num_classes=len(self.classes), classes=self.classes)
@@ -144,14 +153,14 @@ class _Numbers(MapFormat):
         self.invalid = [number(value, f'{where}.invalid') for value in _listed(invalid)]
 
     def unknown(self, stored: Array) -> Array:
-        """Values that `invalid` lists, bool of the shape of ``stored``."""
+        """Values that ``invalid`` lists, bool of the shape of ``stored``."""
         found = np.zeros(stored.shape, bool)
         for value in self.invalid:
             found |= np.isnan(stored) if np.isnan(value) else stored == value
         return found
 
     def check_known(self, known: Array, path: str) -> None:
-        """Refuse NaN and infinity among values that `invalid` does not list."""
+        """Refuse NaN and infinity among values that ``invalid`` does not list."""
         bad = ~np.isfinite(known)
         if bad.any():
             raise DataError(
@@ -213,7 +222,8 @@ class DepthFormat(_Numbers):
             )
         unknown = self.unknown(stored)
         depth = stored.astype(np.float32) * self.factor
-        self.check_known(depth[~unknown], path)
+        if stored.dtype.kind == 'f':
+            self.check_known(depth[~unknown], path)
         depth[unknown] = task.ignore_value
         return depth
 
