@@ -10,7 +10,7 @@ sys.path[:0] = [str(ROOT), str(DOCS / '_ext')]
 # Pages are built where no display is, and one thread is enough for importing.
 os.environ.setdefault('MPLBACKEND', 'Agg')
 
-from mmdense.version import __version__
+from mmdense.version import __version__  # noqa: E402  (the path comes first)
 
 project = 'mmdense'
 author = 'the mmdense contributors'
