@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(
-    r'^(?P<comment><!-- (?P<mark>not run|slow): (?P<reason>[^\n]+) -->\n\n?)?'
+    r'^(?P<comment><!-- not run: (?P<reason>[^\n]+) -->\n\n?)?'
     r'^```(?P<language>[a-z]+)\n(?P<text>.*?)^```$',
     re.M | re.S,
 )
@@ -40,18 +40,23 @@ class Snippet:
         line: Where its text begins, from 1.
         language: Word behind the fence.
         text: The code.
-        mark: ``'not run'`` or ``'slow'`` of the comment above, or None.
+        not_run: Why it is not run, from the comment above; None if it is.
     """
 
     page: str
     line: int
     language: str
     text: str
-    mark: str | None
+    not_run: str | None
 
     @property
     def name(self) -> str:
         return f'{self.page}:{self.line}'
+
+    @property
+    def slow(self) -> bool:
+        """Whether it builds a model of full size to predict with, or exports one."""
+        return bool(re.search(r'\b(DenseInferencer|init_model)\(', self.text))
 
 
 def pages() -> list[Path]:
@@ -75,7 +80,7 @@ def snippets(language: str) -> tuple[Snippet, ...]:
             if match['language'] == language:
                 line = text.count('\n', 0, match.start('text')) + 1
                 name = page.relative_to(ROOT).as_posix()
-                found.append(Snippet(name, line, language, match['text'], match['mark']))
+                found.append(Snippet(name, line, language, match['text'], match['reason']))
     return tuple(found)
 
 

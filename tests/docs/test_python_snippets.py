@@ -11,7 +11,7 @@ from snippet_utils import ROOT, snippets
 
 from mmdense.utils.config_check import check_config
 
-PYTHON = [s for s in snippets('python') if s.mark != 'not run']
+PYTHON = [s for s in snippets('python') if not s.not_run]
 SESSIONS = sorted({s.page for s in PYTHON if '>>>' in s.text})
 CODE = [s for s in PYTHON if '>>>' not in s.text]
 #: What the settings of a snippet are added to.
@@ -27,11 +27,11 @@ def marked(items, slow):
     ]
 
 
-def slow_pages():
-    return {s.page for s in PYTHON if s.mark == 'slow' and '>>>' in s.text}
+def has_slow_session(page):
+    return any(s.slow for s in PYTHON if s.page == page and '>>>' in s.text)
 
 
-@pytest.mark.parametrize('page', marked(SESSIONS, lambda page: page in slow_pages()))
+@pytest.mark.parametrize('page', marked(SESSIONS, has_slow_session))
 def test_sessions_print_what_the_page_says(page, monkeypatch):
     monkeypatch.chdir(ROOT)
     text = '\n'.join(s.text for s in PYTHON if s.page == page and '>>>' in s.text)
@@ -65,7 +65,7 @@ def with_settings(scope):
     return config
 
 
-@pytest.mark.parametrize('snippet', marked(CODE, lambda s: s.mark == 'slow'))
+@pytest.mark.parametrize('snippet', marked(CODE, lambda s: s.slow))
 def test_code_runs_and_settings_are_right(snippet, tmp_path, monkeypatch):
     init_default_scope('mmdense')
     if '_base_ = ' in snippet.text:

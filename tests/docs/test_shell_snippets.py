@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import InvalidRequirement, Requirement
 from snippet_utils import ROOT, shell_commands, snippets
 
-BASH = [s for s in snippets('bash') if s.mark != 'not run']
+BASH = [s for s in snippets('bash') if not s.not_run]
 #: Launchers, and what of their arguments comes before the script.
 LAUNCHERS = ('torchrun', 'srun')
 #: Not of this repository, and without files of it among their arguments.
