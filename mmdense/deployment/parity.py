@@ -141,7 +141,7 @@ def disturb(model: nn.Module, seed: int = 0, share: float = 0.3) -> None:
 
     for parameter in model.parameters():
         spread = parameter.float().std().item() if parameter.numel() > 1 else 0.0
-        parameter += share * max(spread, 0.05) * noise(parameter)
+        parameter.add_(share * max(spread, 0.05) * noise(parameter))
     for name, buffer in model.named_buffers():
         if name.endswith('running_mean'):
             buffer += 0.1 * noise(buffer)
