@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,9 @@ FREEDOM = (('batch', 'size'), ('batch',), ())
 BEGIN, END = '<!-- parity: begin -->', '<!-- parity: end -->'
 
 
-def measure(config: str, seed: int = 0) -> dict[str, Any]:
+def measure(
+    config: str, seed: int = 0, freedom: Sequence[tuple[str, ...]] = FREEDOM
+) -> dict[str, Any]:
     """Export a method in both formats, and compare with PyTorch.
 
     Weights are random and disturbed, see :func:`~mmdense.deployment.parity.disturb`.
@@ -57,6 +59,7 @@ def measure(config: str, seed: int = 0) -> dict[str, Any]:
     Args:
         config (str): Path or name.
         seed (int): Of the weights.
+        freedom (Sequence): What is tried to be left free, most first; the last must be ``()``.
 
     Returns:
         dict: ``config``; ``dynamic``, what is free; ``refused``, what could not be left free, and
@@ -70,15 +73,17 @@ def measure(config: str, seed: int = 0) -> dict[str, Any]:
         model: Any = build_model(cfg, 'cpu')
         model.init_weights()
         disturb(model, seed)
-        row |= _measure(model.eval(), input_size(cfg))
+        row |= _measure(model.eval(), input_size(cfg), freedom)
     except (ExportError, MissingDependencyError) as error:
         row['error'] = str(error)
     return row
 
 
-def _measure(model: Any, shape: tuple[int, int]) -> dict[str, Any]:
+def _measure(
+    model: Any, shape: tuple[int, int], freedom: Sequence[tuple[str, ...]]
+) -> dict[str, Any]:
     refused: dict[str, str] = {}
-    for dynamic in FREEDOM:
+    for dynamic in freedom:
         settings = ExportSettings(shape, dynamic, 'logits')
         try:
             found = _both(model, settings)
@@ -88,7 +93,7 @@ def _measure(model: Any, shape: tuple[int, int]) -> dict[str, Any]:
             refused['+'.join(dynamic)] = str(error)
             continue
         return dict(dynamic=list(dynamic), refused=refused, **found)
-    raise AssertionError('the last of FREEDOM leaves nothing free')
+    raise AssertionError('the last of `freedom` leaves nothing free')
 
 
 def _both(model: Any, settings: ExportSettings) -> dict[str, Any]:
@@ -107,16 +112,21 @@ def _both(model: Any, settings: ExportSettings) -> dict[str, Any]:
     return found
 
 
-def measure_all(path: Path, names: list[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+def measure_all(
+    path: Path, names: list[str] | None = None, freedom: Sequence[tuple[str, ...]] = FREEDOM
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Measure methods one by one; those in the file already are passed over unless named.
 
     Args:
         path (Path): JSON, method to row; grows after every method.
         names (list[str] | None): Of :data:`METHODS`. None: all.
+        freedom (Sequence): See :func:`measure`.
     """
     done: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     for name in names or [name for name in METHODS if name not in done]:
-        row = measure(METHODS[name])
+        row = measure(METHODS[name], freedom=freedom)
+        # Read again: another process may have measured other methods meanwhile.
+        done = json.loads(path.read_text()) if path.is_file() else {}
         done[name] = row
         atomic_write_json(path, {key: done[key] for key in METHODS if key in done})
         yield name, row
