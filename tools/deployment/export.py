@@ -1,6 +1,11 @@
-"""Export a model to one ONNX or ``torch.export`` file, and compare it with PyTorch.
+r"""Export a model to one ONNX or ``torch.export`` file, and compare it with PyTorch.
 
-``python tools/deployment/export.py CONFIG CHECKPOINT --out model.onnx --shape 480 640``
+::
+
+    python tools/deployment/export.py polymax_convnext-atto_1xb8-quickstart_rooms-96x128 \
+        work_dirs/quickstart/iter_2000.pth --out model.onnx
+    python tools/deployment/export.py configs/demt/demt_r18-thin_1xb8-600_rooms-96x128.py \
+        iter_600.pth --out model.pt2 --shape 96 128 --dynamic batch,size
 
 ``--dynamic batch`` (the default) leaves the number of pictures free, ``--dynamic batch,size`` the
 size as well, as far as the model allows; ``--dynamic none`` fixes both.
@@ -17,11 +22,7 @@ from mmdense.deployment.exporting import DYNAMIC, FORMATS, OPSET
 from mmdense.deployment.parity import TOLERANCE
 from mmdense.deployment.wrapper import OUTPUTS
 from mmdense.engine.launch import guard
-
-EXAMPLE = (
-    'example: python tools/deployment/export.py '
-    'configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128_ctal.py iter_600.pth --out model.onnx'
-)
+from mmdense.utils.command_line import ToolParser
 
 
 def dynamic(text: str) -> tuple[str, ...]:
@@ -35,9 +36,7 @@ def dynamic(text: str) -> tuple[str, ...]:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Export a model and compare the file with PyTorch.', epilog=EXAMPLE
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file, or its name')
     parser.add_argument('checkpoint', nargs='?', help='weights; without: random ones')
     parser.add_argument('--format', choices=FORMATS, help='default: by the suffix of --out')

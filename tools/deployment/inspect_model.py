@@ -1,6 +1,9 @@
-"""What an exported network or a published checkpoint holds and says of itself.
+r"""What an exported network or a published checkpoint holds and says of itself.
 
-``python tools/deployment/inspect_model.py model.onnx``
+::
+
+    python tools/deployment/inspect_model.py model.onnx
+    python tools/deployment/inspect_model.py published/quickstart-01234567.pth --json
 """
 
 import argparse
@@ -9,6 +12,7 @@ import sys
 
 from mmdense.deployment.inspection import inspect_file, summary
 from mmdense.engine.launch import guard
+from mmdense.utils.command_line import ToolParser
 
 
 def run(args: argparse.Namespace) -> None:
@@ -18,10 +22,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(
-        description='Inputs, outputs, tasks, operators, licence and metrics of a file.',
-        epilog='example: python tools/deployment/inspect_model.py model.onnx --json',
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument('file', help='.onnx, .pt2, .pth or .safetensors')
     parser.add_argument('--json', action='store_true', help='print JSON, with everything')
     parser.add_argument('--debug', action='store_true', help='show tracebacks')

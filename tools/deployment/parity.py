@@ -1,6 +1,9 @@
-"""Export every method of the library and compare it with PyTorch.
+r"""Export every method of the library and compare it with PyTorch.
 
-``python tools/deployment/parity.py --json work_dirs/parity.json --write docs/deployment.md``
+::
+
+    python tools/deployment/parity.py --json work_dirs/parity.json --write docs/deployment.md
+    python tools/deployment/parity.py --methods DeMT InvPT --fixed-size
 
 Methods that are in the JSON file already are passed over, so that an interrupted run goes on.
 """
@@ -16,6 +19,7 @@ from mmdense.deployment.method_parity import FREEDOM, METHODS, measure_all, pass
 from mmdense.deployment.parity import TOLERANCE
 from mmdense.engine.launch import guard
 from mmdense.utils import suggest
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import ConfigError
 
 
@@ -51,10 +55,7 @@ def line(row: dict) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(
-        description='ONNX and torch.export of every method against PyTorch.',
-        epilog='example: python tools/deployment/parity.py --methods DeMT InvPT',
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument('--methods', nargs='+', metavar='NAME', help=f'of: {", ".join(METHODS)}')
     parser.add_argument(
         '--json', default='work_dirs/parity.json', help='results (default: %(default)s)'

@@ -1,6 +1,8 @@
-"""Run an exported network on pictures with numpy and onnxruntime alone.
+"""Run an exported network on pictures, with numpy and onnxruntime alone.
 
-``python run_onnx.py model.onnx photo.jpg more/*.png --out-dir maps``
+::
+
+    python tools/deployment/run_onnx.py model.onnx photo.jpg --out-dir maps
 
 Needs no PyTorch and no mmdense, so that this one file can be copied to another machine with
 the network; pictures are read with Pillow or OpenCV, whichever is there. What goes in and what
@@ -233,9 +235,12 @@ def describe(network, task, values):
 
 def main(argv=None):
     """Read the command line and return the exit code."""
+    # The form of the other tools' help, without their parser: nothing of mmdense may be needed.
+    title, _, rest = __doc__.replace('``', '').partition('\n\n')
     parser = argparse.ArgumentParser(
-        description='Run an exported network on pictures, with numpy and onnxruntime alone.',
-        epilog='example: python tools/deployment/run_onnx.py model.onnx photo.jpg --out-dir maps',
+        description=title,
+        epilog=rest.replace('::\n', 'Examples:\n'),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('model', help='.onnx file of tools/deployment/export.py')
     parser.add_argument('pictures', nargs='+', help='picture files')

@@ -1,10 +1,14 @@
-"""Strip a checkpoint, state what it is, and name it after its SHA-256.
+r"""Strip a checkpoint, state what it is, and name it after its SHA-256.
 
-``python tools/model_converters/publish_model.py work_dirs/x/iter_2000.pth published/x.pth
---licence CC-BY-4.0 --results work_dirs/x/results_val.json``
+::
 
-The file loads with ``torch.load(file, weights_only=True)``, or, with ``--format safetensors``,
-with that library. ``python tools/deployment/inspect_model.py FILE`` prints what it says of itself.
+    python tools/model_converters/publish_model.py work_dirs/quickstart/iter_2000.pth \
+        published/quickstart.pth --licence CC-BY-4.0
+    python tools/model_converters/publish_model.py work_dirs/quickstart/iter_2000.pth \
+        published/quickstart.safetensors --results work_dirs/quickstart/results_val.json
+
+The file loads with ``torch.load(file, weights_only=True)``, or, as ``.safetensors``, with that
+library. ``tools/deployment/inspect_model.py`` prints what it says of itself.
 """
 
 import argparse
@@ -14,6 +18,7 @@ from pathlib import Path
 
 from mmdense.apis.publish import FORMATS, publish
 from mmdense.engine.launch import guard
+from mmdense.utils.command_line import ToolParser
 
 
 def run(args: argparse.Namespace) -> None:
@@ -37,11 +42,7 @@ def _sha256(path: Path) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(
-        description='Make a checkpoint ready to be given away.',
-        epilog='example: python tools/model_converters/publish_model.py '
-        'work_dirs/x/iter_2000.pth published/x.pth --licence CC-BY-4.0',
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument('source', help='checkpoint of a training')
     parser.add_argument('target', help='file to write; digits of its SHA-256 are added')
     parser.add_argument(
