@@ -21,7 +21,7 @@ Size = tuple[int, int]
 #: published models of this kind are trained on.
 MAX_PIXELS = 1024 * 2048
 #: Shorter sides are padded to this: the deepest maps of a network need a few pixels.
-MIN_SIDE = 64
+MIN_SIDE = 32
 
 
 class InputPipeline:
@@ -30,7 +30,7 @@ class InputPipeline:
     - With a frame (a fixed ``size`` of the preprocessor or of ``TaskAwarePad``), larger pictures
       are shrunk into it, the aspect ratio kept: such networks were made for that size.
     - Without, pictures of more than ``max_pixels`` are shrunk to that.
-      A side shorter than 64 pixels is padded.
+      A side shorter than 32 pixels is padded.
 
     Predictions come back at the size of the picture in all cases. By the convention for fixed
     resizes, values of depth and normals are not changed by shrinking.

@@ -11,6 +11,7 @@ from torch import Tensor
 from mmdense.utils import DataError
 
 from .base import Array, BaseTask
+from .drawing import Legend, label_edges, scale_legend
 
 
 class BinaryTask(BaseTask):
@@ -83,3 +84,14 @@ class BinaryTask(BaseTask):
         unknown = value == self.ignore_value
         grey = np.rint(255 * np.clip(np.where(unknown, 0, value), 0, 1)).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
+
+    def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend:
+        return scale_legend(0, 1, ('probability 0', '1'))
+
+    def error_limit(self, gt: Array) -> float:
+        return 1.0
+
+    def outline(self, value: Array) -> Array:
+        """The border of where the probability is at least one half."""
+        known = self.valid(value)
+        return label_edges((value >= 0.5) & known, known)

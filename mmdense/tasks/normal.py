@@ -14,6 +14,7 @@ from mmdense.registry import TASKS
 from mmdense.utils import DataError
 
 from .base import Array, BaseTask
+from .drawing import Legend
 
 
 def vector_length(vectors: Array) -> Array:
@@ -26,6 +27,16 @@ def stack_channels(values: Array) -> Array:
     """``(H, W)`` repeated to ``(H, W, 3)``; much faster to multiply with than ``[..., None]``."""
     stacked: Array = cv2.merge([values, values, values])
     return stacked
+
+
+#: Directions of the legend.
+_DIRECTIONS = {
+    'faces the camera': (0, 0, 1),
+    'right': (1, 0, 0),
+    'left': (-1, 0, 0),
+    'up': (0, 1, 0),
+    'down': (0, -1, 0),
+}
 
 
 @TASKS.register_module()
@@ -160,3 +171,20 @@ class Normal(BaseTask):
         picture = np.rint((np.clip(value, -1, 1) + 1) * 127.5).astype(np.uint8)
         picture[~self.valid(value)] = 0
         return picture
+
+    def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend:
+        values = np.asarray([list(_DIRECTIONS.values())], self.dtype)
+        return Legend(values, tuple(_DIRECTIONS))
+
+    def error(self, pred: Array, gt: Array) -> Array:
+        """Angle between the two, in degrees."""
+        dot = (pred * gt).sum(-1) / np.maximum(vector_length(pred) * vector_length(gt), 1e-12)
+        angle = np.degrees(np.arccos(np.clip(dot, -1, 1))).astype(np.float32)
+        return np.where(self.valid(gt), angle, np.float32(np.nan))
+
+    def error_limit(self, gt: Array) -> float:
+        """45 degrees."""
+        return 45.0
+
+    def describe_error(self, value: float) -> str:
+        return f'{value:.1f} deg'

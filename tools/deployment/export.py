@@ -3,7 +3,7 @@ r"""Export a model to one ONNX or ``torch.export`` file, and compare it with PyT
 ::
 
     python tools/deployment/export.py polymax_convnext-atto_1xb8-quickstart_rooms-96x128 \
-        work_dirs/quickstart/iter_2000.pth --out model.onnx
+        work_dirs/quickstart/iter_900.pth --out model.onnx
     python tools/deployment/export.py configs/demt/demt_r18-thin_1xb8-600_rooms-96x128.py \
         iter_600.pth --out model.pt2 --shape 96 128 --dynamic batch,size
 

@@ -2,9 +2,9 @@ r"""Strip a checkpoint, state what it is, and name it after its SHA-256.
 
 ::
 
-    python tools/model_converters/publish_model.py work_dirs/quickstart/iter_2000.pth \
+    python tools/model_converters/publish_model.py work_dirs/quickstart/iter_900.pth \
         published/quickstart.pth --licence CC-BY-4.0
-    python tools/model_converters/publish_model.py work_dirs/quickstart/iter_2000.pth \
+    python tools/model_converters/publish_model.py work_dirs/quickstart/iter_900.pth \
         published/quickstart.safetensors --results work_dirs/quickstart/results_val.json
 
 The file loads with ``torch.load(file, weights_only=True)``, or, as ``.safetensors``, with that
