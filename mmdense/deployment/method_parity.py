@@ -162,17 +162,17 @@ def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
         )
         notes += [f'* {name}: {text}' for text in row['refused'].values()]
     table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-    return f'{table}\n\n{_notes(notes)}'
+    return '\n\n'.join([table, *_notes(notes)])
 
 
 def _number(value: float | None) -> str:
     return 'NaN' if value is None else f'{value:.1e}'
 
 
-def _notes(notes: list[str]) -> str:
+def _notes(notes: list[str]) -> list[str]:
     if not notes:
-        return 'Nothing had to be fixed, and nothing was left out.'
-    return '\n'.join(['What is not free, or not exported, and why:', '', *notes])
+        return []
+    return ['\n'.join(['What is not free, or not exported, and why:', '', *notes])]
 
 
 def write_page(page: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
@@ -185,4 +185,6 @@ def write_page(page: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
     if BEGIN not in text or END not in text:
         raise ValueError(f'{page} lacks the lines {BEGIN} and {END}; add them where it belongs.')
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    page.write_text(f'{before}{BEGIN}\n\n{markdown(rows)}\n\n{END}{after}')
+    missing = ', '.join(name for name in METHODS if name not in rows)
+    told = f'\n\nNot compared yet: {missing}.' if missing else ''
+    page.write_text(f'{before}{BEGIN}\n\n{markdown(rows)}{told}\n\n{END}{after}')
