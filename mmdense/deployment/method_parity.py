@@ -62,11 +62,11 @@ def measure(
         freedom (Sequence): What is tried to be left free, most first; the last must be ``()``.
 
     Returns:
-        dict: ``config``; ``dynamic``, what is free; ``refused``, what could not be left free, and
+        dict: ``config``; ``size_tried``, whether a free size was; ``dynamic``, what is free; ``refused``, what could not be left free, and
         why; per format ``relative`` (largest over shapes and tasks, for predictions before
         decoding) and ``nodes``; ``spread``; ``shapes``; or ``error``, why nothing was measured.
     """
-    row: dict[str, Any] = dict(config=config)
+    row: dict[str, Any] = dict(config=config, size_tried=any('size' in free for free in freedom))
     try:
         cfg = deployed(load_config(resolve_config(config)))
         torch.manual_seed(seed)
@@ -154,7 +154,7 @@ def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
         lines.append(
             [
                 name,
-                ', '.join(row['dynamic']) or 'nothing',
+                _free(row),
                 _number(row['onnx']['relative']),
                 str(row['onnx']['nodes']),
                 _number(row['torch']['relative']),
@@ -163,6 +163,11 @@ def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
         notes += [f'* {name}: {text}' for text in row['refused'].values()]
     table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
     return '\n\n'.join([table, *_notes(notes)])
+
+
+def _free(row: Mapping[str, Any]) -> str:
+    free = ', '.join(row['dynamic']) or 'nothing'
+    return free if row.get('size_tried') else f'{free} (size not tried)'
 
 
 def _number(value: float | None) -> str:

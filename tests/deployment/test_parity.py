@@ -80,6 +80,7 @@ def test_every_method_of_the_library_is_compared():
 
 ROW = dict(
     config='x',
+    size_tried=True,
     dynamic=['batch'],
     refused={'batch+size': 'no.'},
     onnx=dict(relative=2e-6, nodes=7),
