@@ -62,8 +62,9 @@ def measure(
         freedom (Sequence): What is tried to be left free, most first; the last must be ``()``.
 
     Returns:
-        dict: ``config``; ``size_tried``, whether a free size was; ``dynamic``, what is free; ``refused``, what could not be left free, and
-        why; per format ``relative`` (largest over shapes and tasks, for predictions before
+        dict: ``config``; ``size_tried``, whether a free size was; ``dynamic``, what is free;
+        ``refused``, what could not be left free, and why; per format ``relative`` (largest over
+        shapes and tasks, for predictions before
         decoding) and ``nodes``; ``spread``; ``shapes``; or ``error``, why nothing was measured.
     """
     row: dict[str, Any] = dict(config=config, size_tried=any('size' in free for free in freedom))
