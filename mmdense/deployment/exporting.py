@@ -23,6 +23,7 @@ from mmdense.utils import suggest
 from mmdense.utils.files import atomic_write_bytes
 from mmdense.utils.lazy import require
 
+from .foreign import traceable_parts
 from .metadata import INPUT, INSTALL, KEY, describe_model
 from .wrapper import DeployedModel, Size, require_fit, size_rule
 
@@ -32,6 +33,20 @@ FORMATS = {'onnx': '.onnx', 'torch': '.pt2'}
 DYNAMIC = ('batch', 'size')
 # The first with GridSample in all its modes and DeformConv; known to onnxruntime since 1.17.
 OPSET = 20
+
+
+# What tracers and what they trace raise; packages that are missing are another matter.
+_UNTRACEABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+# Protocol buffers, and so an ONNX file with its weights inside, end at 2 GiB.
+_LARGEST_GRAPH = 2**31 - 2**24
 
 
 class ExportError(BuildError):
@@ -80,9 +95,16 @@ def deploy(model: Any, settings: ExportSettings) -> DeployedModel:
     """The module that is traced.
 
     Raises:
+        ExportError: If the size is to be free, and the model pads all pictures to one size.
         ShapeError: If the size is free and the example does not follow the model's size rule.
     """
     free = 'size' in settings.dynamic
+    fixed = model.data_preprocessor.size
+    if free and fixed is not None:
+        raise ExportError(
+            f'export: the size cannot be free, model.data_preprocessor.size is {fixed}. Leave the '
+            'size fixed, or set it to None with --cfg-options if the network takes other sizes.'
+        )
     if free:
         require_fit(settings.shape, size_rule(model), 'export')
     return DeployedModel(model, settings.output, pad=not free)
@@ -117,9 +139,10 @@ def to_program(model: Any, settings: ExportSettings) -> torch.export.ExportedPro
     Raises:
         ExportError: If it cannot be traced, or needs what was to be left free.
     """
-    with _tracing('torch.export', settings):
+    module = deploy(model, settings)
+    with _tracing('torch.export', settings), traceable_parts():
         return torch.export.export(
-            deploy(model, settings),
+            module,
             (example_input(settings),),
             dynamic_shapes=dynamic_shapes(model, settings),
             strict=False,
@@ -146,6 +169,12 @@ def to_onnx(
     """
     for name in ('onnx', 'onnxscript'):
         require(name, 'export to ONNX', INSTALL)
+    size = sum(value.numel() * value.element_size() for value in model.parameters())
+    if size > _LARGEST_GRAPH:
+        raise ExportError(
+            f'export: the weights take {size / 2**30:.1f} GiB, and one ONNX file holds 2 GiB. '
+            "Export with --format torch (form='torch')."
+        )
     if program is None or settings.deform_conv:
         with onnx_deform_conv(settings.opset if settings.deform_conv else 0):
             program = to_program(model, settings)
@@ -230,7 +259,7 @@ def _tracing(what: str, settings: ExportSettings) -> Iterator[None]:
             for logger in loggers:
                 logger.setLevel(logging.ERROR)
             yield
-    except (ArithmeticError, AttributeError, RuntimeError, TypeError, ValueError) as error:
+    except _UNTRACEABLE as error:
         free = ' and '.join(settings.dynamic) or 'nothing'
         raise ExportError(
             f'{what} cannot trace the model for {settings.shape[0]}x{settings.shape[1]} with '

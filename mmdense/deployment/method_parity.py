@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,9 @@ FREEDOM = (('batch', 'size'), ('batch',), ())
 BEGIN, END = '<!-- parity: begin -->', '<!-- parity: end -->'
 
 
-def measure(config: str, seed: int = 0) -> dict[str, Any]:
+def measure(
+    config: str, seed: int = 0, freedom: Sequence[tuple[str, ...]] = FREEDOM
+) -> dict[str, Any]:
     """Export a method in both formats, and compare with PyTorch.
 
     Weights are random and disturbed, see :func:`~mmdense.deployment.parity.disturb`.
@@ -57,28 +59,32 @@ def measure(config: str, seed: int = 0) -> dict[str, Any]:
     Args:
         config (str): Path or name.
         seed (int): Of the weights.
+        freedom (Sequence): What is tried to be left free, most first; the last must be ``()``.
 
     Returns:
-        dict: ``config``; ``dynamic``, what is free; ``refused``, what could not be left free, and
-        why; per format ``relative`` (largest over shapes and tasks, for predictions before
+        dict: ``config``; ``size_tried``, whether a free size was; ``dynamic``, what is free;
+        ``refused``, what could not be left free, and why; per format ``relative`` (largest over
+        shapes and tasks, for predictions before
         decoding) and ``nodes``; ``spread``; ``shapes``; or ``error``, why nothing was measured.
     """
-    row: dict[str, Any] = dict(config=config)
+    row: dict[str, Any] = dict(config=config, size_tried=any('size' in free for free in freedom))
     try:
         cfg = deployed(load_config(resolve_config(config)))
         torch.manual_seed(seed)
         model: Any = build_model(cfg, 'cpu')
         model.init_weights()
         disturb(model, seed)
-        row |= _measure(model.eval(), input_size(cfg))
+        row |= _measure(model.eval(), input_size(cfg), freedom)
     except (ExportError, MissingDependencyError) as error:
         row['error'] = str(error)
     return row
 
 
-def _measure(model: Any, shape: tuple[int, int]) -> dict[str, Any]:
+def _measure(
+    model: Any, shape: tuple[int, int], freedom: Sequence[tuple[str, ...]]
+) -> dict[str, Any]:
     refused: dict[str, str] = {}
-    for dynamic in FREEDOM:
+    for dynamic in freedom:
         settings = ExportSettings(shape, dynamic, 'logits')
         try:
             found = _both(model, settings)
@@ -88,7 +94,7 @@ def _measure(model: Any, shape: tuple[int, int]) -> dict[str, Any]:
             refused['+'.join(dynamic)] = str(error)
             continue
         return dict(dynamic=list(dynamic), refused=refused, **found)
-    raise AssertionError('the last of FREEDOM leaves nothing free')
+    raise AssertionError('the last of `freedom` leaves nothing free')
 
 
 def _both(model: Any, settings: ExportSettings) -> dict[str, Any]:
@@ -107,16 +113,21 @@ def _both(model: Any, settings: ExportSettings) -> dict[str, Any]:
     return found
 
 
-def measure_all(path: Path, names: list[str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+def measure_all(
+    path: Path, names: list[str] | None = None, freedom: Sequence[tuple[str, ...]] = FREEDOM
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Measure methods one by one; those in the file already are passed over unless named.
 
     Args:
         path (Path): JSON, method to row; grows after every method.
         names (list[str] | None): Of :data:`METHODS`. None: all.
+        freedom (Sequence): See :func:`measure`.
     """
     done: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     for name in names or [name for name in METHODS if name not in done]:
-        row = measure(METHODS[name])
+        row = measure(METHODS[name], freedom=freedom)
+        # Read again: another process may have measured other methods meanwhile.
+        done = json.loads(path.read_text()) if path.is_file() else {}
         done[name] = row
         atomic_write_json(path, {key: done[key] for key in METHODS if key in done})
         yield name, row
@@ -144,7 +155,7 @@ def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
         lines.append(
             [
                 name,
-                ', '.join(row['dynamic']) or 'nothing',
+                _free(row),
                 _number(row['onnx']['relative']),
                 str(row['onnx']['nodes']),
                 _number(row['torch']['relative']),
@@ -152,17 +163,22 @@ def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
         )
         notes += [f'* {name}: {text}' for text in row['refused'].values()]
     table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-    return f'{table}\n\n{_notes(notes)}'
+    return '\n\n'.join([table, *_notes(notes)])
+
+
+def _free(row: Mapping[str, Any]) -> str:
+    free = ', '.join(row['dynamic']) or 'nothing'
+    return free if row.get('size_tried') else f'{free} (size not tried)'
 
 
 def _number(value: float | None) -> str:
     return 'NaN' if value is None else f'{value:.1e}'
 
 
-def _notes(notes: list[str]) -> str:
+def _notes(notes: list[str]) -> list[str]:
     if not notes:
-        return 'Nothing had to be fixed, and nothing was left out.'
-    return '\n'.join(['What is not free, or not exported, and why:', '', *notes])
+        return []
+    return ['\n'.join(['What is not free, or not exported, and why:', '', *notes])]
 
 
 def write_page(page: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
@@ -175,4 +191,6 @@ def write_page(page: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
     if BEGIN not in text or END not in text:
         raise ValueError(f'{page} lacks the lines {BEGIN} and {END}; add them where it belongs.')
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    page.write_text(f'{before}{BEGIN}\n\n{markdown(rows)}\n\n{END}{after}')
+    missing = ', '.join(name for name in METHODS if name not in rows)
+    told = f'\n\nNot compared yet: {missing}.' if missing else ''
+    page.write_text(f'{before}{BEGIN}\n\n{markdown(rows)}{told}\n\n{END}{after}')

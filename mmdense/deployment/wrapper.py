@@ -45,6 +45,9 @@ class DeployedModel(nn.Module):
         ValueError: If ``output`` is unknown.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: nn.Module, output: str = 'maps', pad: bool = True) -> None:
         super().__init__()
         needed = ('tasks', 'data_preprocessor', 'predict_maps')
@@ -56,7 +59,8 @@ class DeployedModel(nn.Module):
         if output not in OUTPUTS:
             raise ValueError(f"DeployedModel: output is {output!r}; choose 'maps' or 'logits'.")
         preprocessor: Any = model.data_preprocessor
-        self.network = inference_part(model).eval()
+        model.eval()
+        self.network = inference_part(model)
         self.tasks: dict[str, BaseTask] = self.network.tasks
         self.output = output
         self.pad = pad

@@ -80,6 +80,7 @@ def test_every_method_of_the_library_is_compared():
 
 ROW = dict(
     config='x',
+    size_tried=True,
     dynamic=['batch'],
     refused={'batch+size': 'no.'},
     onnx=dict(relative=2e-6, nodes=7),
@@ -95,6 +96,7 @@ def test_page_holds_the_table_and_the_reasons(tmp_path):
     text = page.read_text()
     assert text.startswith('before') and text.endswith('after\n') and 'old' not in text
     assert '| DeMT | batch | 2.0e-06 | 7 | 0.0e+00 |' in text
+    assert 'Not compared yet: PolyMaX' in text
     assert '* DeMT: no.' in text and '* ATRC: needs a GPU.' in text
     with pytest.raises(ValueError, match='lacks the lines'):
         write_page(page.with_name('page.md'), {}) if page.write_text('x') else None

@@ -41,6 +41,13 @@ def test_logits_are_those_of_the_tensor_mode(model):
         torch.testing.assert_close(found[key], expected[key])
 
 
+def test_the_model_is_in_evaluation_mode_as_a_whole():
+    trained = make_model('conv baseline').train()
+    DeployedModel(trained)
+    assert not [name for name, part in trained.backbone.named_modules() if part.training]
+    assert not trained.training
+
+
 def test_the_model_itself_stays_as_it_was(model):
     children = dict(model.named_children())
     view = inference_part(model)
