@@ -7,8 +7,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
+from mmdense.apis.cost_ratio import give_full_weight
 from mmdense.apis.model_parts import deployed
+from mmdense.models.regularizers.second_view import find_pairs
 from mmdense.models.regularizers.train_only import is_train_only
 from mmdense.registry import MODELS
 
@@ -65,3 +68,47 @@ def test_the_deployed_network_is_the_host(path):
     for name, branch in trained.named_children():
         if is_train_only(name):
             assert branch.in_channels == tuple(trained.backbone.channels)
+
+
+def twin(path):
+    """The config of the same training without a regularizer."""
+    if path.stem.startswith('triplane_'):
+        stem = path.stem.removeprefix('triplane_')
+        for word in ('aux-heads', 'pixel-aligned', 'two-views', 'wo-depth-axis'):
+            stem = stem.removesuffix(f'_{word}')
+        return ROOT / f'mtl_{stem}.py'
+    name = path.name.replace('-triplane', '')
+    return ROOT / name if (ROOT / name).exists() else ROOT.parent / 'invpt' / name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('path', sorted(ROOT.glob('*triplane*.py')), ids=lambda p: p.stem)
+def test_every_config_has_a_twin_that_differs_in_the_regularizer_alone(path):
+    own, plain = (Config.fromfile(p).to_dict() for p in (path, twin(path)))
+    assert own['model'].pop('regularizers')
+    own.pop('custom_hooks', None)  # pictures of the branch
+    if 'two-views' in path.stem:  # a loader of pairs, on the same pictures and more
+        for cfg in (own, plain):
+            loader = cfg.pop('train_dataloader')
+            assert loader['batch_size'] == 8
+    assert own == plain
+
+
+@pytest.mark.slow
+def test_pairs_of_views_meet_in_a_batch():
+    """From the config's loader to the loss of the other view."""
+    cfg = Config.fromfile(ROOT / 'triplane_r18-thin_1xb8-800_rooms-96x128_two-views.py')
+    init_default_scope('mmdense')
+    loader = cfg.train_dataloader
+    loader.update(num_workers=0, persistent_workers=False, batch_size=4)
+    loader.dataset.update(length=3, size=(32, 48), cache_dir=None)
+    batch = next(iter(Runner.build_dataloader(loader, seed=0)))
+    pairs = find_pairs(batch['data_samples'])
+    assert sorted(pairs) == [(0, 1), (1, 0), (2, 3), (3, 2)]
+    cfg.model.update(init_cfg=None)
+    cfg.model.backbone.init_cfg = None
+    model = MODELS.build(cfg.model).train()
+    give_full_weight(model)
+    losses = model(**model.data_preprocessor(batch, True), mode='loss')
+    assert losses['triplane.loss_semseg_view2'] > 0
+    assert 'triplane.loss_depth_view2' not in losses

@@ -74,6 +74,29 @@ def test_sample_stream_does_not_depend_on_the_number_of_processes():
     assert np.array_equal(a, b)
 
 
+def test_samples_of_a_group_stay_together_in_one_process():
+    def stream(rank, world, count, group=2):
+        sampler = SeededInfiniteSampler(range(14), seed=5, group=group)
+        sampler.rank, sampler.world_size = rank, world
+        sampler.indices = sampler._indices_of_rank()
+        found = iter(sampler)
+        return [next(found) for _ in range(count)]
+
+    one = stream(0, 1, 28)
+    assert all(a % 2 == 0 and b == a + 1 for a, b in zip(one[::2], one[1::2]))
+    assert sorted(one[:14]) == sorted(one[14:]) == list(range(14))
+    assert one[:14] not in (one[14:], list(range(14)))
+    ranks = [stream(rank, 2, 14) for rank in (0, 1)]
+    joined = [x for k in range(0, 14, 2) for own in ranks for x in own[k : k + 2]]
+    assert joined == one
+    assert [x.position for x in joined] == list(range(28))
+    # A group of one is the order that runs have always had.
+    whole = torch.randperm(14, generator=torch.Generator().manual_seed(5)).tolist()
+    assert stream(0, 1, 14, group=1) == whole
+    with pytest.raises(ValueError, match='group is 3 for a data set of 14'):
+        SeededInfiniteSampler(range(14), seed=5, group=3)
+
+
 def test_seeded_index_survives_pickling():
     import pickle
 

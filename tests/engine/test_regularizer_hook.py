@@ -212,6 +212,48 @@ def test_wrappers_that_shard_are_refused(tmp_path):
         RegularizerHook(regularizer=hook()['regularizer']).before_run(runner)
 
 
+def test_batch_norms_are_synchronised_as_the_host_s():
+    from mmengine.config import Config
+
+    from mmdense.engine.hooks.regularizer_hook import _match_norms
+
+    def kinds(distributed, host, **cfg):
+        child = nn.Sequential(nn.BatchNorm2d(2), nn.ReLU())
+        runner = type('R', (), dict(distributed=distributed, cfg=Config(cfg)))()
+        _match_norms(runner, nn.Sequential(host), child)
+        return type(child[0])
+
+    plain, synced = nn.BatchNorm2d(2), nn.SyncBatchNorm(2)
+    assert kinds(True, plain) is nn.BatchNorm2d
+    assert kinds(True, synced) is nn.SyncBatchNorm
+    assert kinds(True, plain, sync_bn='torch') is nn.SyncBatchNorm
+    # One process has nobody to agree with.
+    assert kinds(False, plain, sync_bn='torch') is not nn.SyncBatchNorm
+
+
+@pytest.mark.slow
+def test_a_compiled_host_is_not_compiled_again_as_alpha_grows():
+    from torch._dynamo.utils import counters
+
+    from mmdense.models.regularizers.run_clock import RunClock
+
+    model = MODELS.build(predictor()).train()
+    items = [TinyPictures(kind=DenseDataSample)[i] for i in range(2)]
+    inputs = torch.stack([item['inputs'] for item in items])
+    samples = [item['data_samples'] for item in items]
+    torch._dynamo.reset()
+    compiled = torch.compile(model, backend='eager')
+    graphs, alphas = [], []
+    for step in range(5):
+        model.get_submodule(NAME).clock = RunClock(step, 10, 0)
+        losses = compiled(inputs, samples, mode='loss')
+        alphas.append(float(losses['triplane.alpha']))
+        graphs.append(counters['stats']['unique_graphs'])
+    assert alphas == [0, 1, 2, 3, 4]
+    assert graphs[0] > 0 and graphs[-1] == graphs[1]
+    torch._dynamo.reset()
+
+
 def test_averaged_weights_cover_it(tmp_path):
     runner = make_runner(tmp_path, hooks=[hook(), dict(type='EMAHook')], iters=1)
     runner.train()

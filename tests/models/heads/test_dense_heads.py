@@ -59,6 +59,17 @@ def ground_truth(task, images=2, size=(32, 48)):
     return target, task.valid_mask(target)
 
 
+@pytest.mark.parametrize('cfg', EVERY_HEAD, ids=lambda cfg: f'{cfg["type"]}-{cfg["in_channels"]}')
+def test_constructors_leave_heads_initialised(cfg):
+    """What a runner calls before training draws nothing again."""
+    head = MODELS.build(cfg, default_args=dict(task=TASKS['depth']))
+    weights = {name: value.clone() for name, value in head.state_dict().items()}
+    random_state = torch.get_rng_state()
+    head.init_weights()
+    assert all(torch.equal(value, weights[name]) for name, value in head.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
 @pytest.mark.parametrize('key', TASKS)
 @pytest.mark.parametrize('cfg', EVERY_HEAD, ids=lambda cfg: f'{cfg["type"]}-{cfg["in_channels"]}')
 @pytest.mark.parametrize('size', [(32, 48), (33, 49)])

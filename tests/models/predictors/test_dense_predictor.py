@@ -247,6 +247,22 @@ def test_label_maps_are_resized_as_opencv_does(size):
     assert np.array_equal(resized[0, 0].numpy(), published)
 
 
+def test_init_cfg_of_a_head_is_heeded_and_nothing_is_drawn_twice():
+    wanted = dict(type='Constant', layer='Conv2d', val=0.25)
+    head = dict(type='DeepLabV3PlusHead', in_channels=[8, 16], channels=8, low_channels=4)
+    heads = dict(semseg=dict(head, init_cfg=wanted), depth=head)
+    tasks = {key: TASKS[key] for key in heads}
+    model = make_model(tasks=tasks, heads=heads)
+    before = copy.deepcopy(model.heads['depth'].state_dict())
+    random_state = torch.get_rng_state()
+    model.init_weights()
+    convs = [m for m in model.heads['semseg'].modules() if isinstance(m, nn.Conv2d)]
+    # Those of mmcv's layers, which draw their weights themselves, too.
+    assert len(convs) > 1 and all((conv.weight == 0.25).all() for conv in convs)
+    assert all(torch.equal(v, before[k]) for k, v in model.heads['depth'].state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random_state)
+
+
 def test_alias_names_a_head():
     tasks = dict(edge=dict(type='Boundary'))
     assert 'boundary' in make_model(tasks=tasks).heads

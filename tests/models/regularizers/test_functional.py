@@ -105,6 +105,12 @@ def test_window_is_a_part_of_the_whole():
         part = u.unflatten(1, size)[:, 1:4, 2:4].flatten(1, 2)
         found = render_factorised(planes, heads, size, z, 3, part, window=(1, 2, 3, 2))['a']
         torch.testing.assert_close(found.unflatten(1, (3, 2)), whole[:, 1:4, 2:4])
+        whole, part = (
+            render_naive(planes, heads, size, z, window=window)['a']
+            for window in (None, (1, 2, 3, 2))
+        )
+        expected = whole.unflatten(1, size)[:, 1:4, 2:4]
+        torch.testing.assert_close(part.unflatten(1, (3, 2)), expected)
     with pytest.raises(ShapeError, match='leaves the grid'):
         render_factorised(planes, heads, (5, 7), z, window=(3, 0, 3, 7))
 

@@ -120,6 +120,10 @@ def test_a_patch_is_compared_with_its_part_of_the_ground_truth():
     expected = whole.predict(maps(), SIZE, None).logits['depth']
     window = expected[..., top // 4 : top // 4 + 2, left // 4 : left // 4 + 3]
     torch.testing.assert_close(found.logits['depth'], window)
+    branch.renderer.backend = 'naive'
+    defined = branch.predict(maps(), SIZE, torch.Generator().manual_seed(3))
+    assert defined.box == found.box
+    torch.testing.assert_close(defined.logits['depth'], window, rtol=1e-4, atol=1e-5)
     with pytest.raises(ShapeError, match='no multiple of render_stride=4'):
         branch.predict(maps(), (15, 24), None)
 
