@@ -85,10 +85,10 @@ def run(args: argparse.Namespace) -> None:
     is_video = Path(args.input).is_file()
     rate = args.fps or (frames_per_second(args.input) if is_video else 25.0)
     video = VideoFile(args.out, rate)
-    frames = model_of(args).stream(
+    inferencer = model_of(args)
+    frames = inferencer.stream(
         args.input,
         batch_size=args.batch_size,
-        return_panel=True,
         out_dir=args.out_dir,
         formats=('npz',),
         **looks_of(args),
@@ -97,8 +97,8 @@ def run(args: argparse.Namespace) -> None:
         frames = track(frames, 'frames', total=count_inputs(args.input))
     try:
         for found in frames:
-            if found.panel is not None:
-                video.write(found.panel)
+            # Legends change with what is seen, and the size of the panels with them.
+            video.write(inferencer.draw(found, legends=False))
     finally:
         video.close()
     print(f'{video.frames} frames at {rate:g} per second: {args.out}')
