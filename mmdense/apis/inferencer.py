@@ -29,7 +29,7 @@ from mmdense.visualization import DenseLocalVisualizer
 
 from .init import ConfigLike, init_model
 from .input_pipeline import MAX_PIXELS, InputPipeline
-from .inputs import Source, camera_matrix, count_inputs, expand_inputs
+from .inputs import Source, camera_matrix, count_inputs, expand_inputs, intrinsics_of_file
 from .raw_maps import raw_maps
 from .results import Prediction
 from .savers import DEFAULT_FORMATS, check_formats, save_maps
@@ -158,6 +158,7 @@ class DenseInferencer(BaseInferencer):
             on_error (str): What a picture that cannot be read does: ``'raise'`` (the default), or
                 ``'skip'``: it is refused by one line and the others go on.
             intrinsics (Any): ``(fx, fy, cx, cy)`` or ``(3, 3)`` of all pictures that bring none.
+                Photographs that tell their focal length bring some, about, for ``ply``.
             mode, crop_size, stride, flip: As ``test_cfg`` of
                 :class:`~mmdense.models.DensePredictor`: ``mode='slide'`` looks through windows of
                 ``crop_size`` (None: the model's fixed size), ``flip=True`` at the mirror image
@@ -267,6 +268,8 @@ class DenseInferencer(BaseInferencer):
             return _Prepared(found, stem)
         found.image = picture
         found.intrinsics = intrinsics if source.intrinsics is None else source.intrinsics
+        if found.intrinsics is None and source.file is not None and 'ply' in options.formats:
+            found.intrinsics = intrinsics_of_file(source.file, picture.shape[:2])
         shrink = self.model.test_cfg['mode'] == 'whole'
         return _Prepared(found, stem, self.pipeline(picture, source.name, found.intrinsics, shrink))
 
