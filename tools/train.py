@@ -21,6 +21,7 @@ from mmengine.config import DictAction
 from mmdense.engine.distributed import LAUNCHERS, end_process
 from mmdense.engine.launch import guard, train
 from mmdense.utils.command_line import ToolParser
+from mmdense.engine.log_targets import LOG_TARGETS
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -46,6 +47,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='type of the mixed precision (default: %(default)s)',
     )
     parser.add_argument('--seed', type=int, help='random seed (default: as in the config)')
+    parser.add_argument(
+        '--log-to',
+        nargs='+',
+        choices=tuple(LOG_TARGETS),
+        default=[],
+        help='send numbers and panels there too',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -76,6 +84,7 @@ def main(argv: list[str] | None = None) -> int:
             amp_dtype=args.amp_dtype,
             seed=args.seed,
             launcher=args.launcher,
+            log_targets=args.log_to,
         ),
         debug=args.debug,
     )

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from mmdense.utils.config_check import ConfigError, require_valid_config
 from mmdense.utils.user_errors import SELF_EXPLAINING, describe
 
 from .distributed import init_distributed, leave_distributed
+from .log_targets import log_to
 
 # bf16 has the range of fp32, so gradients need no scaling; fp16 does.
 _LOSS_SCALE: dict[str, float | str] = {'bfloat16': 1.0, 'float16': 'dynamic'}
@@ -269,6 +270,7 @@ def train(
     amp_dtype: str = 'bfloat16',
     seed: int | None = None,
     launcher: str = 'none',
+    log_targets: Sequence[str] = (),
 ) -> Runner:
     """Train a config; the arguments are those of ``tools/train.py``.
 
@@ -285,6 +287,7 @@ def train(
     set_resume(cfg, resume, load_from)
     if amp:
         enable_amp(cfg, amp_dtype)
+    log_to(cfg, log_targets)
     require_valid_config(cfg, config)
     named = '--resume' if resume else '--load-from' if load_from else 'load_from'
     require_checkpoints(cfg, training=True, source=named)
