@@ -1,11 +1,11 @@
 r"""Look at the pictures of a data set with all their ground truth, before and after the transforms.
 
-Example::
+Writes a panel per picture, and the histograms of every task's values::
 
     python tools/analysis_tools/browse_dataset.py \
         configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128_ctal.py --number 4 --draws 2
-
-writes a panel per picture and the histograms of every task's values.
+    python tools/analysis_tools/browse_dataset.py \
+        configs/demt/demt_hrnet18_8xb1-40k_nyud-425x560.py --mode pipeline --indices 0 7
 """
 
 import argparse

@@ -1,11 +1,11 @@
 r"""Draw the training curves of runs: losses and headlines per task, weights, gradients.
 
-Example::
+Runs of one name (by default that of the folder without its seed) are drawn as mean and range::
 
     python tools/analysis_tools/plot_curves.py work_dirs/ctal_seed0 work_dirs/ctal_seed1 \
         mtl=work_dirs/baseline --out curves.png
-
-Runs of one name (by default that of the folder without its seed) are drawn as mean and range.
+    python tools/analysis_tools/plot_curves.py work_dirs/ctal_seed0 \
+        --metrics depth/abs_rel normal/median --keys ^time$ loss_aux
 """
 
 import argparse
