@@ -10,6 +10,7 @@ from config_files import load_file
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmdense.apis.cost_ratio import give_full_weight
 from mmdense.registry import MODELS
 from mmdense.structures import DenseDataSample
 
@@ -31,6 +32,7 @@ METHODS = {
     'pad-net': f'configs/pad-net/pad-net_r18-thin_{_ROOMS}.py',
     'pap-net': f'configs/pap-net/pap-net_r18-thin_{_ROOMS}.py',
     'polymax': 'configs/polymax/polymax_convnext-atto_1xb8-quickstart_rooms-96x128.py',
+    'triplane': 'configs/triplane/triplane_r18-thin_1xb8-800_rooms-96x128.py',
 }
 
 
@@ -41,10 +43,11 @@ def load_config(method: str) -> Config:
 
 
 def make_model(method: str, seed: int = 0) -> torch.nn.Module:
-    """A model with fresh weights."""
+    """A model with fresh weights; regularizers act with their full weight."""
     torch.manual_seed(seed)
     model = MODELS.build(load_config(method).model)
     model.init_weights()
+    give_full_weight(model)
     return model
 
 

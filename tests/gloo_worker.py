@@ -22,6 +22,17 @@ def sample_everything(model: torch.nn.Module) -> None:
             module.num_samples = 10**6
 
 
+def steady(model: torch.nn.Module) -> torch.nn.Module:
+    """Ready for losses that do not depend on how pictures are batched.
+
+    Every part is in evaluation mode: no batch statistics, no dropout, no random depths. Only the
+    model's own flag says training, which is what makes regularizers act.
+    """
+    sample_everything(model.eval())
+    model.training = True
+    return model
+
+
 def total_of(model: torch.nn.Module, losses: dict[str, torch.Tensor]) -> torch.Tensor:
     """The balanced total without the logging, which is a collective of both processes."""
     final: dict[str, torch.Tensor] = {}
@@ -45,8 +56,7 @@ def main(method: str, out: str) -> None:
     init_process_group('gloo')
     rank = torch.distributed.get_rank()
     # Batch statistics would differ between one batch of two and two of one.
-    model = make_model(method).eval()
-    sample_everything(model)
+    model = steady(make_model(method))
     wrapped = DistributedDataParallel(model, find_unused_parameters=False)
     batch = random_batch(model, SIZES)
     own = {key: value[rank : rank + 1] for key, value in batch.items()}
@@ -54,8 +64,7 @@ def main(method: str, out: str) -> None:
     total.backward()
     together = {name: p.grad.clone() for name, p in model.named_parameters()}
     if rank == 0:
-        plain = make_model(method).eval()
-        sample_everything(plain)
+        plain = steady(make_model(method))
         losses = plain(**plain.data_preprocessor(random_batch(plain, SIZES), True), mode='loss')
         total_of(plain, losses).backward()
         pairs = {n: (p.grad, together[n]) for n, p in plain.named_parameters()}

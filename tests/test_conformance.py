@@ -16,7 +16,9 @@ from conformance_utils import METHODS, ROOT, loss_of, make_model, random_batch, 
 SIZES = ((64, 96), (64, 96))
 
 #: Share their parts with another method of the menu; the fast tests take the others.
-RELATIVES = ('cross-stitch', 'ctal-ms', 'mtan', 'mti-net', 'nddr-cnn', 'pad-net', 'pap-net')
+RELATIVES = (
+    'cross-stitch', 'ctal-ms', 'mtan', 'mti-net', 'nddr-cnn', 'pad-net', 'pap-net', 'triplane',
+)  # fmt: skip
 pytestmark = pytest.mark.parametrize(
     'method',
     [pytest.param(m, marks=pytest.mark.slow) if m in RELATIVES else m for m in METHODS],

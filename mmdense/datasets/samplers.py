@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 import numpy as np
+import torch
 from mmengine.dataset import InfiniteSampler
 
 from mmdense.registry import DATA_SAMPLERS
@@ -47,9 +47,36 @@ class SeededInfiniteSampler(InfiniteSampler):
         dataset (Sized): The data set.
         shuffle (bool): Whether each pass is shuffled.
         seed (int | None): Seed; None: mmengine's synchronised seed.
+        group (int): How many consecutive samples of the data set stay together, in order and in
+            one process: 2 for a data set of pairs (``RoomsDataset(views='both')``). The batch size
+            of a process should be a multiple of it.
+
+    Raises:
+        ValueError: If the data set does not consist of whole groups.
     """
 
+    def __init__(
+        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, group: int = 1
+    ) -> None:
+        if group < 1 or len(dataset) % group:
+            raise ValueError(
+                f'SeededInfiniteSampler.group is {group} for a data set of {len(dataset)} samples; '
+                'give a divisor of that number.'
+            )
+        self.group = group
+        super().__init__(dataset, shuffle, seed)
+
+    def _infinite_indices(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed)
+        count = self.size // self.group
+        while True:
+            order = torch.arange(count)
+            if self.shuffle:
+                order = torch.randperm(count, generator=generator)
+            for group in order.tolist():
+                yield from range(group * self.group, (group + 1) * self.group)
+
     def _indices_of_rank(self) -> Iterator[SeededIndex]:
-        numbered = enumerate(self._infinite_indices())
-        for position, index in itertools.islice(numbered, self.rank, None, self.world_size):
-            yield SeededIndex(index, self.seed, position)
+        for position, index in enumerate(self._infinite_indices()):
+            if position // self.group % self.world_size == self.rank:
+                yield SeededIndex(index, self.seed, position)
