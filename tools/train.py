@@ -20,8 +20,8 @@ from mmengine.config import DictAction
 
 from mmdense.engine.distributed import LAUNCHERS, end_process
 from mmdense.engine.launch import guard, train
-from mmdense.utils.command_line import ToolParser
 from mmdense.engine.log_targets import LOG_TARGETS
+from mmdense.utils.command_line import ToolParser
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -35,7 +35,6 @@ from mmdense.apis.cost_ratio import CostRatio, clock_name, measure_ratios
 from mmdense.apis.model_parts import deployed, input_size
 from mmdense.engine.launch import guard, load_config
 from mmdense.utils.command_line import ToolParser
-from mmdense.utils.config_check import require_valid_config
 from mmdense.utils.config_check import ConfigError, require_valid_config
 
 

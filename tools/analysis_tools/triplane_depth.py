@@ -1,6 +1,10 @@
-"""Does a triplane regularizer's third axis follow depth? Rank correlations over the validation set.
+r"""Does the third axis of a triplane regularizer follow depth? Rank correlations with true depth.
 
-``python tools/analysis_tools/triplane_depth.py CONFIG CHECKPOINT [CHECKPOINT ...] --out FILE.json``
+::
+
+    python tools/analysis_tools/triplane_depth.py \
+        configs/triplane/triplane_r18-thin_1xb8-800_rooms-96x128.py \
+        work_dirs/triplane_r18-thin_1xb8-800_rooms-96x128/iter_800.pth --out triplane_depth.json
 
 Spearman's coefficient of the expected depth of the rays with true depth, for the density of each
 task, for the mean of their depths, and, as a control, for the height of a pixel in the picture:
@@ -23,17 +27,13 @@ from terminaltables import AsciiTable
 
 from mmdense.apis.triplane_depth import Correlation, measure_checkpoint, over_seeds
 from mmdense.engine.launch import guard, load_config
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.files import atomic_write_json
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n')[0],
-        epilog='example: python tools/analysis_tools/triplane_depth.py '
-        'configs/triplane/triplane_r18-thin_1xb8-800_rooms-96x128.py '
-        'work_dirs/triplane_r18-thin_1xb8-800_rooms-96x128/iter_800.pth',
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file with a triplane regularizer')
     parser.add_argument('checkpoints', nargs='+', help='of trainings, not published ones')
     parser.add_argument('--split', choices=('val', 'test'), default='val')
