@@ -2,8 +2,9 @@ r"""Every dense map of pictures.
 
 ::
 
-    python demo/image_demo.py demo/room.jpg mtl_r18-thin_1xb8-600_rooms-96x128 \
-        work_dirs/mtl_r18-thin_1xb8-600_rooms-96x128/iter_600.pth --out-dir outputs
+    python demo/image_demo.py kitchen.jpg mtl_r18-thin_1xb8-600_rooms-96x128 \
+        work_dirs/mtl_r18-thin_1xb8-600_rooms-96x128/iter_600.pth \
+        --out-dir outputs
 
 INPUT is a picture, a folder, a quoted pattern such as ``'shots/**/*.jpg'``, or a video. CONFIG is a
 path or the name of a config of mmdense.

@@ -3,7 +3,8 @@ r"""Every dense map of a video, as a video.
 ::
 
     python demo/video_demo.py walk.mp4 mtl_r18-thin_1xb8-600_rooms-96x128 \
-        work_dirs/mtl_r18-thin_1xb8-600_rooms-96x128/iter_600.pth --out walk_maps.mp4
+        work_dirs/mtl_r18-thin_1xb8-600_rooms-96x128/iter_600.pth \
+        --out walk_maps.mp4
 
 Frames are read, predicted and written one after another, so that a video of any length fits into
 memory.
@@ -85,10 +86,10 @@ def run(args: argparse.Namespace) -> None:
     is_video = Path(args.input).is_file()
     rate = args.fps or (frames_per_second(args.input) if is_video else 25.0)
     video = VideoFile(args.out, rate)
-    inferencer = model_of(args)
-    frames = inferencer.stream(
+    frames = model_of(args).stream(
         args.input,
         batch_size=args.batch_size,
+        return_panel=True,
         out_dir=args.out_dir,
         formats=('npz',),
         **looks_of(args),
@@ -97,8 +98,8 @@ def run(args: argparse.Namespace) -> None:
         frames = track(frames, 'frames', total=count_inputs(args.input))
     try:
         for found in frames:
-            # Legends change with what is seen, and the size of the panels with them.
-            video.write(inferencer.draw(found, legends=False))
+            if found.panel is not None:
+                video.write(found.panel)
     finally:
         video.close()
     print(f'{video.frames} frames at {rate:g} per second: {args.out}')

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 KEY = 'mmdense'
 #: Name of the one input.
 INPUT = 'image'
-INSTALL = "pip install -e '.[export]'"
+INSTALL = "pip install -e '.[deployment]'"
 _PROGRAM = '.pt2'
 _SUFFIXES = ('.onnx', _PROGRAM, '.pth', SAFETENSORS)
 

@@ -36,7 +36,8 @@ def require_files(command):
 
 @pytest.mark.parametrize('path', PYTHON, ids=lambda path: path.stem)
 def test_help_shows_commands_that_the_tool_reads(path, capsys, monkeypatch):
-    monkeypatch.syspath_prepend(path.parent)  # as Python does for a script that it runs
+    # As for a command: a tool may import what stands beside it.
+    monkeypatch.syspath_prepend(path.parent)
     main, name = main_of(path), str(path.relative_to(ROOT))
     monkeypatch.setattr(sys, 'argv', [name, '--help'])
     with pytest.raises(SystemExit) as stopped:

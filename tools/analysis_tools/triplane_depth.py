@@ -1,10 +1,10 @@
-r"""Does the third axis of a triplane regularizer follow depth? Rank correlations with true depth.
+r"""Rank correlation of a triplane regularizer's third axis with depth, over the validation set.
 
 ::
 
     python tools/analysis_tools/triplane_depth.py \
         configs/triplane/triplane_r18-thin_1xb8-800_rooms-96x128.py \
-        work_dirs/triplane_r18-thin_1xb8-800_rooms-96x128/iter_800.pth --out triplane_depth.json
+        work_dirs/triplane_r18-thin_1xb8-800_rooms-96x128/iter_800.pth --out correlations.json
 
 Spearman's coefficient of the expected depth of the rays with true depth, for the density of each
 task, for the mean of their depths, and, as a control, for the height of a pixel in the picture:

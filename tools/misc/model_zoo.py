@@ -1,6 +1,8 @@
 """The page of the model zoo from the metafiles, and entries of the metafiles from logged runs.
 
-Write ``docs/model_zoo.md``, after putting finished runs into the metafiles of their configs::
+Write ``docs/model_zoo.md``, after putting finished runs into the metafiles of their configs.
+
+::
 
     python tools/misc/model_zoo.py --add work_dirs/x_seed0 work_dirs/x_seed1
     python tools/misc/model_zoo.py

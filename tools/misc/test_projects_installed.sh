@@ -2,14 +2,18 @@
 # The tests of projects/ against mmdense as people install it: built as a wheel, laid out in a folder of
 # its own, away from the checkout.
 #   bash tools/misc/test_projects_installed.sh [arguments of pytest]
-# For example:
 #   bash tools/misc/test_projects_installed.sh -m "not slow"
 # PYTHON (default: python) needs the dependencies of mmdense, pytest, pip and setuptools; nothing is installed into
 # it, and nothing is downloaded.
 set -euo pipefail
 case "${1:-}" in
 -h | --help)
-    awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"
+    cat <<'HELP'
+Run the tests of projects/ against mmdense built as a wheel and laid out away from the checkout.
+Arguments go to pytest. PYTHON (default: python) is the interpreter.
+
+For example: bash tools/misc/test_projects_installed.sh -m "not slow"
+HELP
     exit 0
     ;;
 esac
