@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from config_files import load_file
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
@@ -38,7 +39,7 @@ METHODS = {
 def load_config(method: str) -> Config:
     """The config of a method, in the scope of mmdense."""
     init_default_scope('mmdense')
-    return Config.fromfile(ROOT / METHODS[method])
+    return load_file(ROOT / METHODS[method])
 
 
 def make_model(method: str, seed: int = 0) -> torch.nn.Module:

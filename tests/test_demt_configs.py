@@ -7,7 +7,7 @@ from pathlib import Path
 import mmengine
 import pytest
 import torch
-from mmengine.config import Config
+from config_files import load_file
 
 from mmdense.models.necks.demt_neck import RELEASED
 from mmdense.models.utils import compare_state_dicts
@@ -62,7 +62,7 @@ def main_configs():
 
 @cache
 def load(stem):
-    return Config.fromfile(FOLDER / f'{stem}.py')
+    return load_file(FOLDER / f'{stem}.py')
 
 
 def build(stem):

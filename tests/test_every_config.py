@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from config_files import load_file
 from mmengine.registry import init_default_scope
 
 from mmdense.models.utils.pretrained import compare_state_dicts
@@ -30,7 +30,7 @@ DATA_SETS = dict(
 
 @cache
 def load(path):
-    return Config.fromfile(path)
+    return load_file(path)
 
 
 COMPILED = all(importlib.util.find_spec(name) for name in ('mmdet', 'mmcv._ext'))

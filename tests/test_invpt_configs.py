@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from config_files import load_file
 
 from mmdense.apis.complexity import measure_complexity
 from mmdense.models.utils import compare_state_dicts
@@ -36,7 +36,7 @@ RELEASED = {
 
 @cache
 def load(name):
-    return Config.fromfile(FOLDER / f'invpt_{name}.py')
+    return load_file(FOLDER / f'invpt_{name}.py')
 
 
 @cache

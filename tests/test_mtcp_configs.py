@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from config_files import load_file
 
 from mmdense.registry import EVALUATORS, MODELS
 
@@ -51,7 +51,7 @@ ABLATIONS = {
 
 @cache
 def load(stem):
-    return Config.fromfile(FOLDER / f'{stem}.py')
+    return load_file(FOLDER / f'{stem}.py')
 
 
 def build(stem):

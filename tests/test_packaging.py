@@ -10,6 +10,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from mmdense.apis.model_zoo import read_metafiles
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -87,6 +89,11 @@ def test_build_carries_configs_and_tools_and_needs_no_torch(checkout, tmp_path):
     assert (mim / 'model-index.yml').is_file()
     assert (mim / 'tools' / 'dist_train.sh').is_file()
     assert not list(mim.rglob('__pycache__'))
+    # What `mim search` reads, and how `mim train` finds a config: by its name, below the package.
+    files = read_metafiles(mim)
+    assert files and all((mim / model['Config']).is_file() for f in files for model in f.models)
+    names = [path.name for path in mim.glob('configs/[!_]*/*.py')]
+    assert len(names) == len(set(names)) > 300
 
 
 @pytest.mark.parametrize('page', ['README.md', 'CONTRIBUTING.md', 'docs/getting_started.md'])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
+from config_files import load_file
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
@@ -29,7 +29,7 @@ ADDED = {
 def parameters(name):
     init_default_scope('mmdense')
     with torch.device('meta'):
-        model = MODELS.build(Config.fromfile(ROOT / f'{name}.py').model)
+        model = MODELS.build(load_file(ROOT / f'{name}.py').model)
     counts = {n: p.numel() for n, p in model.named_parameters()}
     own = sum(v for n, v in counts.items() if is_train_only(n))
     return own, sum(counts.values()) - own, sum(t.num_channels for t in model.tasks.values())
@@ -59,7 +59,7 @@ def test_published_shares():
 @pytest.mark.parametrize('path', sorted(ROOT.glob('*triplane*.py')), ids=lambda p: p.stem)
 def test_the_deployed_network_is_the_host(path):
     init_default_scope('mmdense')
-    cfg = Config.fromfile(path)
+    cfg = load_file(path)
     with torch.device('meta'):
         trained, plain = MODELS.build(cfg.model), MODELS.build(deployed(cfg).model)
     state = {k: v.shape for k, v in trained.state_dict().items() if not is_train_only(k)}

@@ -21,6 +21,8 @@ _DIAGNOSTICS = 'gradient_diagnostics.json'
 _RESULTS = ('results_val.json', 'results_test.json')
 #: Written beside what a row measures.
 _COUNTERS = ('iter', 'step', 'epoch')
+#: Logged by training and validation alike.
+_TIMES = ('time', 'data_time')
 _LOSS, _WEIGHT = '.loss', '.weight'
 _COSINE, _CONFLICTS = 'gradients/cos_', 'gradients/conflicts'
 
@@ -149,6 +151,8 @@ def _add_rows(
         step = max(step, last)
         for name, value in row.items():
             if name not in _COUNTERS and isinstance(value, int | float):
+                if target is validation and name in _TIMES:
+                    name = f'validation {name}'
                 target.setdefault(name, {})[step] = float(value)
 
 
@@ -277,7 +281,7 @@ def _panel(
             if not curves:
                 continue
             several = len(names) > 1
-            shown = label if several and len(labels) == 1 else f'{label} {run_name}'.strip()
+            shown = label if label and len(labels) == 1 else f'{label} {run_name}'.strip()
             color, style = (series, place) if several else (place, 0)
             if len(curves) > 1:
                 shown += f' ({len(curves)} runs)'

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ from mmdense.models.predictors.looks import Looks
 from mmdense.registry import INFERENCERS
 from mmdense.structures import DenseDataSample, DenseMap
 from mmdense.utils import DataError, suggest
-from mmdense.visualization.panels import resize_tile, tile_grid, write_label
+from mmdense.visualization import DenseLocalVisualizer
 
 from .init import ConfigLike, init_model
 from .input_pipeline import MAX_PIXELS, InputPipeline
-from .inputs import Source, camera_matrix, count_inputs, expand_inputs
+from .inputs import Source, camera_matrix, count_inputs, expand_inputs, intrinsics_of_file
 from .raw_maps import raw_maps
 from .results import Prediction
 from .savers import DEFAULT_FORMATS, check_formats, save_maps
@@ -143,7 +144,7 @@ class DenseInferencer(BaseInferencer):
         return list  # pictures go to the preprocessor as they are
 
     def _init_visualizer(self, cfg: Any) -> None:
-        """None: panels are drawn from the maps themselves."""
+        """None: that of the config draws samples of its data set; :meth:`draw` any picture."""
 
     # -- calls -----------------------------------------------------------------
 
@@ -157,6 +158,7 @@ class DenseInferencer(BaseInferencer):
             on_error (str): What a picture that cannot be read does: ``'raise'`` (the default), or
                 ``'skip'``: it is refused by one line and the others go on.
             intrinsics (Any): ``(fx, fy, cx, cy)`` or ``(3, 3)`` of all pictures that bring none.
+                Photographs that tell their focal length bring some, about, for ``ply``.
             mode, crop_size, stride, flip: As ``test_cfg`` of
                 :class:`~mmdense.models.DensePredictor`: ``mode='slide'`` looks through windows of
                 ``crop_size`` (None: the model's fixed size), ``flip=True`` at the mirror image
@@ -266,6 +268,8 @@ class DenseInferencer(BaseInferencer):
             return _Prepared(found, stem)
         found.image = picture
         found.intrinsics = intrinsics if source.intrinsics is None else source.intrinsics
+        if found.intrinsics is None and source.file is not None and 'ply' in options.formats:
+            found.intrinsics = intrinsics_of_file(source.file, picture.shape[:2])
         shrink = self.model.test_cfg['mode'] == 'whole'
         return _Prepared(found, stem, self.pipeline(picture, source.name, found.intrinsics, shrink))
 
@@ -340,22 +344,23 @@ class DenseInferencer(BaseInferencer):
             maps[key] = DenseMap.of(task, _to_array(predicted, task.dtype))
         return maps
 
-    def draw(self, found: Prediction, columns: int = 4) -> Array:
+    def draw(self, found: Prediction, legends: bool = True) -> Array:
         """The picture and its maps side by side, uint8 RGB.
 
         Args:
             found (Prediction): With ``image`` and ``maps``.
-            columns (int): Tiles in a row.
+            legends (bool): Whether colours are explained. Without, all pictures of one size give
+                panels of one size.
         """
         if found.image is None or found.maps is None:
             raise ValueError(f'{found.name}: there is no picture or no map to draw.')
-        tasks = self.model.tasks
-        size = _tile_size(found.image.shape[:2])
-        tiles = [(resize_tile(found.image, size), 'image')]
-        for key, item in found.maps.items():
-            picture = resize_tile(tasks[key].colorize(item.value), size, nearest=True)
-            tiles.append((picture, f'{key} [{item.unit}]' if item.unit else key))
-        return _grid(tiles, columns)
+        self._drawer.legends = legends
+        values = {key: item.value for key, item in found.maps.items()}
+        return self._drawer.sheet(found.image, pred=values)
+
+    @cached_property
+    def _drawer(self) -> DenseLocalVisualizer:
+        return DenseLocalVisualizer(self.model.tasks, tile_height=240, errors=False)
 
     # -- writing ---------------------------------------------------------------
 
@@ -392,14 +397,3 @@ def _to_array(predicted: Tensor | None, dtype: type) -> Array:
         array = predicted.float().cpu().numpy()
     chosen: Array = array[0] if array.shape[0] == 1 else array.transpose(1, 2, 0)
     return np.ascontiguousarray(chosen)
-
-
-def _tile_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Tiles 240 pixels high, less for very wide pictures; never too narrow for a title."""
-    factor = min(240 / size[0], 640 / size[1])
-    return max(round(size[0] * factor), 32), max(round(size[1] * factor), 96)
-
-
-def _grid(tiles: list[tuple[Array, str]], columns: int) -> Array:
-    titled = [np.concatenate([write_label(p.shape[1], title), p]) for p, title in tiles]
-    return tile_grid([titled[i : i + columns] for i in range(0, len(titled), columns)])

@@ -34,6 +34,9 @@ PICTURE_ENDINGS = (
 )
 VIDEO_ENDINGS = ('.avi', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.webm')
 
+_EXIF_DIRECTORY, _FOCAL_LENGTH_ON_FILM = 0x8769, 0xA405
+_FILM_DIAGONAL = 43.27  # mm, of 36 x 24
+
 
 @dataclass(frozen=True)
 class Source:
@@ -44,12 +47,14 @@ class Source:
         stem (str): What the files of its maps are called.
         read (Callable): Gives the picture, uint8 ``(H, W, 3)``, RGB.
         intrinsics (Array | None): Camera matrix ``(3, 3)`` in pixels of the picture.
+        file (str | None): Where it lies, if it is a picture of its own.
     """
 
     name: str
     stem: str
     read: Callable[[], Array]
     intrinsics: Array | None = None
+    file: str | None = None
 
 
 def expand_inputs(inputs: Any) -> Iterator[Source]:
@@ -104,7 +109,7 @@ def _expand(inputs: Any) -> Iterator[Source]:
             if file.lower().endswith(VIDEO_ENDINGS):
                 yield from video_frames(file)
             else:
-                yield Source(file, Path(file).stem, partial(read_picture, file))
+                yield Source(file, Path(file).stem, partial(read_picture, file), file=file)
     elif isinstance(inputs, bytes | bytearray | memoryview):
         yield Source('bytes', '', partial(decode, 'bytes', bytes(inputs)))
     elif isinstance(inputs, torch.Tensor):
@@ -183,7 +188,7 @@ def _expand_mapping(item: Mapping[str, Any]) -> Iterator[Source]:
         if 'name' in item:
             name = str(item['name'])
             stem = Path(name).stem
-        yield Source(name, stem, found.read, matrix)
+        yield Source(name, stem, found.read, matrix, found.file)
 
 
 def _expand_tensor(tensor: torch.Tensor) -> Iterator[Source]:
@@ -212,6 +217,30 @@ def camera_matrix(intrinsics: Any) -> Array:
             '3x3 camera matrix in pixels, with positive focal lengths.'
         )
     return given
+
+
+def intrinsics_of_file(path: str, size: tuple[int, int]) -> Array | None:
+    """The camera matrix that a photograph itself tells, about; None if it does not.
+
+    Cameras write the focal length that would show the same on 35 mm film, whose diagonal is 43.27
+    mm. The centre of projection is taken to be the middle of the picture, and distortion to be
+    none.
+
+    Args:
+        path (str): The file.
+        size (tuple[int, int]): Height and width of the upright picture.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            film = picture.getexif().get_ifd(_EXIF_DIRECTORY).get(_FOCAL_LENGTH_ON_FILM, 0)
+    except (UnidentifiedImageError, OSError, SyntaxError):
+        return None  # OpenCV reads formats that this library does not, and those say nothing
+    if not film or film <= 0:
+        return None
+    focal = float(film) / _FILM_DIAGONAL * float(np.hypot(*size))
+    return camera_matrix((focal, focal, size[1] / 2, size[0] / 2))
 
 
 # -- reading ------------------------------------------------------------------

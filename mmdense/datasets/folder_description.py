@@ -17,7 +17,7 @@ from mmdense.utils import DataError, suggest
 
 from .file_lists import MapFiles
 from .folder_formats import FORMATS, MapFormat, number, usual_format
-from .reading import read_bytes
+from .reading import read_bytes, read_list
 
 DESCRIPTION = 'dataset.yml'
 PICTURE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
@@ -128,9 +128,7 @@ class Description:
             return [stem for stem in stems if stem.startswith(given)]
         names = given
         if isinstance(given, str):
-            path = f'{self.path.rpartition("/")[0]}/{given}'
-            lines = read_bytes(path, backend_args).decode('utf-8-sig').splitlines()
-            names = [line.strip() for line in lines if line.strip()]
+            names = read_list(f'{self.path.rpartition("/")[0]}/{given}', backend_args)
         return [without_ending(name) for name in names]
 
     def _share(self, split: str, stems: Sequence[str]) -> list[str]:

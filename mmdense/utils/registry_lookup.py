@@ -106,7 +106,7 @@ def _unknown(type_name: str, registry_names: tuple[str, ...], scope: str) -> str
     kinds = ' or '.join(sorted({name.lower() for name in registry_names}))
     text = f'nothing of that name is registered among the {kinds}.'
     own = sorted(spelling for key, spelling in known.items() if key in _own(registry_names, scope))
-    if len(own) <= _LISTED:
+    if 0 < len(own) <= _LISTED:
         text += f' Known: {", ".join(own)}.'
     if close:
         return f'{text} Did you mean {" or ".join(repr(known[name]) for name in close)}?'

@@ -16,12 +16,20 @@ _BACKGROUND = 255
 _SCALE, _SMALL = 0.45, 0.4
 
 
-def resize_tile(picture: Array, size: tuple[int, int], nearest: bool = False) -> Array:
-    """Bring a picture ``(H, W, 3)`` to ``size`` (height, width)."""
-    if picture.shape[:2] == size:
+def resize_tile(picture: Array, size: tuple[int, ...], nearest: bool = False) -> Array:
+    """Bring a picture ``(H, W, 3)`` to ``size`` (height, width).
+
+    ``nearest`` keeps the pixels of an enlarged map apart. A map that gets smaller is averaged all
+    the same: lines one pixel wide would break.
+    """
+    if picture.shape[:2] == tuple(size):
         return picture
+    shrunk = size[0] <= picture.shape[0] and size[1] <= picture.shape[1]
     flag = cv2.INTER_NEAREST_EXACT if nearest else cv2.INTER_LINEAR
-    return cv2.resize(picture, size[::-1], interpolation=flag)
+    resized: Array = cv2.resize(
+        picture, (size[1], size[0]), interpolation=cv2.INTER_AREA if shrunk else flag
+    )
+    return resized
 
 
 def match_size(values: Array, size: tuple[int, ...]) -> Array:

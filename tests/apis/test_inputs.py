@@ -7,7 +7,14 @@ import torch
 from picture_files import bad_files, good_files, picture, rotated
 from PIL import Image
 
-from mmdense.apis.inputs import camera_matrix, count_inputs, decode, expand_inputs, to_rgb
+from mmdense.apis.inputs import (
+    camera_matrix,
+    count_inputs,
+    decode,
+    expand_inputs,
+    intrinsics_of_file,
+    to_rgb,
+)
 from mmdense.utils import DataError
 
 GOOD, BAD = good_files(), bad_files()
@@ -158,6 +165,19 @@ def test_video_frames_in_order(tmp_path):
     (tmp_path / 'broken.mp4').write_bytes(b'no video')
     with pytest.raises(DataError, match='no video that OpenCV can open'):
         list(expand_inputs(tmp_path / 'broken.mp4'))
+
+
+def test_photographs_tell_their_focal_length(tmp_path):
+    image, exif = Image.fromarray(picture(60, 80)), Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 26
+    image.save(tmp_path / 'phone.jpg', exif=exif)
+    image.save(tmp_path / 'bare.jpg')
+    matrix = intrinsics_of_file(str(tmp_path / 'phone.jpg'), (60, 80))
+    # The diagonal is 100 pixels, and 43.27 mm on film.
+    np.testing.assert_allclose(matrix, [[60.09, 0, 40], [0, 60.09, 30], [0, 0, 1]], atol=0.01)
+    assert intrinsics_of_file(str(tmp_path / 'bare.jpg'), (60, 80)) is None
+    (tmp_path / 'x.npy').write_bytes(GOOD['array.npy'][0])
+    assert intrinsics_of_file(str(tmp_path / 'x.npy'), (60, 80)) is None
 
 
 def test_camera_matrices_are_checked():

@@ -22,12 +22,13 @@ say() { printf '%s\0' "$@"; printf '\n'; }
 for name in python pip bash git cd mim pytest ruff mypy pre-commit torchrun srun sbatch; do
     eval "$name() { say $name \"\$@\"; }"
 done
+source() { :; }
 basename() { local name="${1##*/}"; printf '%s' "${name%"${2:-}"}"; }
 scontrol() { printf 'node0\n'; }
 head() { local line; read -r line; printf '%s\n' "$line"; }
 command_not_found_handle() { say "$@"; }
 shopt -s extglob
-PATH=/nonexistent
+PATH=/nonexistent PYTHONPATH=''
 """
 
 

@@ -1,11 +1,11 @@
 r"""Look at the pictures of a data set with all their ground truth, before and after the transforms.
 
-Example::
+Writes a panel per picture, and the histograms of every task's values::
 
     python tools/analysis_tools/browse_dataset.py \
         configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128_ctal.py --number 4 --draws 2
-
-writes a panel per picture and the histograms of every task's values.
+    python tools/analysis_tools/browse_dataset.py \
+        configs/demt/demt_hrnet18_8xb1-40k_nyud-425x560.py --mode pipeline --indices 0 7
 """
 
 import argparse
@@ -16,6 +16,7 @@ from mmengine.config import DictAction
 
 from mmdense.apis.browse import MODES, SPLITS, browse_dataset
 from mmdense.engine.launch import guard, load_config
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import require_valid_config
 
 
@@ -47,9 +48,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--split', choices=SPLITS, default='train', help='default: %(default)s')
     parser.add_argument('--out-dir', help='default: work_dirs/browse/<config name>')

@@ -1,11 +1,11 @@
 r"""Draw the training curves of runs: losses and headlines per task, weights, gradients.
 
-Example::
+Runs of one name (by default that of the folder without its seed) are drawn as mean and range::
 
     python tools/analysis_tools/plot_curves.py work_dirs/ctal_seed0 work_dirs/ctal_seed1 \
         mtl=work_dirs/baseline --out curves.png
-
-Runs of one name (by default that of the folder without its seed) are drawn as mean and range.
+    python tools/analysis_tools/plot_curves.py work_dirs/ctal_seed0 \
+        --metrics depth/abs_rel normal/median --keys ^time$ loss_aux
 """
 
 import argparse
@@ -13,6 +13,7 @@ import sys
 
 from mmdense.apis.curves import load_curves, make_panels
 from mmdense.engine.launch import guard
+from mmdense.utils.command_line import ToolParser
 from mmdense.visualization.curves import draw_panels
 
 
@@ -29,9 +30,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument(
         'runs', nargs='+', metavar='[NAME=]RUN', help='work directory, or its vis_data/scalars.json'
     )

@@ -31,8 +31,11 @@ def assert_both_forms_agree(levels, labels, protocol, known=None):
 
 
 @RULES
-def test_counters_of_20_rooms_equal_those_by_the_book(protocol):
-    for index in range(20):
+@pytest.mark.parametrize(
+    'rooms', [range(4), pytest.param(range(4, 20), marks=pytest.mark.slow)], ids=['few', 'more']
+)
+def test_counters_of_20_rooms_equal_those_by_the_book(protocol, rooms):
+    for index in rooms:
         edges, levels = room_and_prediction(index)
         counts = assert_both_forms_agree(levels, edges, protocol)
         assert counts[10, 0] > 0.3 * counts[10, 1]
