@@ -59,6 +59,11 @@ class BaseTask(ABC):
     #: Ways in which it may be resampled; maps of integers are always moved by 'nearest'.
     interpolations: ClassVar[tuple[str, ...]] = ('nearest', 'linear')
     default_losses: ClassVar[Sequence[Mapping[str, Any]]]
+    #: What a map holds: 'labels', 'depth', 'direction', 'probability' or 'values'.
+    map_kind: ClassVar[str] = 'values'
+    #: Names and colours ``(K, 3)`` of the classes, where a map holds labels.
+    classes: tuple[str, ...] | None = None
+    palette: Array | None = None
 
     def __init__(
         self,
@@ -72,6 +77,16 @@ class BaseTask(ABC):
     def prefix(self) -> str:
         """What the names of results begin with: the key, and the quantity where it may differ."""
         return self.key
+
+    @property
+    def map_unit(self) -> str:
+        """Unit of the values of a map, '' where there is none."""
+        return ''
+
+    @property
+    def convention(self) -> str:
+        """One sentence that a reader of a map needs: axes, origin, what marks unknown pixels."""
+        return f'plain numbers; {self.ignore_value:g} in every channel: unknown'
 
     # -- data ---------------------------------------------------------------
 
@@ -163,6 +178,22 @@ class BaseTask(ABC):
     def decode(self, pred: Tensor) -> Tensor:
         """Prediction to the final map."""
         return pred
+
+    def to_average(self, pred: Tensor) -> Tensor:
+        """Prediction to what may be averaged over several looks at one picture.
+
+        :meth:`from_average` of it is the map that :meth:`decode` gives. The decoded map, unless
+        its values cannot be averaged, as labels.
+        """
+        return self.decode(pred)
+
+    def from_average(self, mean: Tensor) -> Tensor:
+        """A mean of :meth:`to_average` to the final map."""
+        return mean
+
+    def mirror(self, mean: Tensor) -> Tensor:
+        """What :meth:`to_average` gave of the mirrored picture, as of the picture itself."""
+        return mean.flip(-1)
 
     # -- evaluation and pictures ----------------------------------------------
 

@@ -31,6 +31,7 @@ class BinaryTask(BaseTask):
     higher_is_better = True
     ignore_value = 255
     dtype = np.uint8
+    map_kind = 'probability'
 
     def __init__(
         self,
@@ -42,6 +43,14 @@ class BinaryTask(BaseTask):
         if num_logits not in (1, 2):
             raise ValueError(f"tasks['{self.key}'].num_logits is {num_logits}; choose 1 or 2.")
         self.num_logits = num_logits
+
+    @property
+    def map_unit(self) -> str:
+        return 'probability'
+
+    @property
+    def convention(self) -> str:
+        return f'probability from 0 to 1 that the pixel belongs to the {self.key} map'
 
     @property
     def num_channels(self) -> int:

@@ -18,6 +18,12 @@ from .drawing import Legend, scale_legend
 
 #: Kind of depth to its unit. Data sets state theirs as ``metainfo['depth_kind']``.
 DEPTH_KINDS = {'metric': 'm', 'disparity_px': 'px', 'inverse_norm': ''}
+#: Kind of depth to what it measures, in words.
+DEPTH_MEANINGS = {
+    'metric': 'distance along the optical axis, not along the ray',
+    'disparity_px': 'stereo disparity in pixels of the full picture, 0 infinitely far',
+    'inverse_norm': 'inverse depth without a scale, larger is nearer',
+}
 
 
 @TASKS.register_module()
@@ -61,6 +67,7 @@ class Depth(BaseTask):
     ignore_value = 0.0
     dtype = np.float32
     default_losses = (dict(type='MaskedL1Loss'),)
+    map_kind = 'depth'
 
     def __init__(
         self,
@@ -108,6 +115,18 @@ class Depth(BaseTask):
     def unit(self) -> str:
         """Unit of the values, '' where there is none."""
         return DEPTH_KINDS[self.kind]
+
+    @property
+    def map_unit(self) -> str:
+        return self.unit
+
+    @property
+    def convention(self) -> str:
+        quantity = DEPTH_MEANINGS[self.kind]
+        return (
+            f'{quantity}; known inside ({self.min_depth:g}, {self.max_depth:g}), '
+            f'{self.ignore_value:g}: unknown'
+        )
 
     @property
     def prefix(self) -> str:

@@ -53,6 +53,9 @@ class LabelTask(BaseTask):
     ignore_value = 255
     dtype = np.uint8
     default_losses = (dict(type='PixelCrossEntropyLoss'),)
+    map_kind = 'labels'
+    classes: tuple[str, ...]
+    palette: Array
 
     def __init__(
         self,
@@ -85,6 +88,14 @@ class LabelTask(BaseTask):
         )
 
     @property
+    def map_unit(self) -> str:
+        return 'class'
+
+    @property
+    def convention(self) -> str:
+        return f'class index from 0 to {self.num_classes - 1}; {self.ignore_value}: unknown'
+
+    @property
     def num_channels(self) -> int:
         return self.num_classes
 
@@ -103,6 +114,12 @@ class LabelTask(BaseTask):
 
     def decode(self, pred: Tensor) -> Tensor:
         return pred.argmax(dim=1, keepdim=True)
+
+    def to_average(self, pred: Tensor) -> Tensor:
+        return pred.float().softmax(dim=1)
+
+    def from_average(self, mean: Tensor) -> Tensor:
+        return mean.argmax(dim=1, keepdim=True)
 
     def default_metrics(self) -> list[dict[str, Any]]:
         return [dict(type='SegMetric', num_classes=self.num_classes, classes=self.classes)]

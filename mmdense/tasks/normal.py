@@ -69,6 +69,7 @@ class Normal(BaseTask):
     # Overshoots change the length only, which is mended; those of depth would be false metres.
     interpolations = ('nearest', 'linear', 'cubic')
     default_losses = (dict(type='MaskedL1Loss'),)
+    map_kind = 'direction'
 
     def __init__(
         self,
@@ -82,6 +83,17 @@ class Normal(BaseTask):
                 f"tasks['normal'].activation is {activation!r}; choose 'unit' or 'identity'."
             )
         self.activation = activation
+
+    @property
+    def map_unit(self) -> str:
+        return 'unit vector'
+
+    @property
+    def convention(self) -> str:
+        return (
+            'camera axes: x right, y up, z towards the camera; surfaces face the camera; '
+            'zero vector: unknown'
+        )
 
     @property
     def num_channels(self) -> int:
@@ -128,6 +140,14 @@ class Normal(BaseTask):
 
     def decode(self, pred: Tensor) -> Tensor:
         return F.normalize(pred.float(), dim=1, eps=1e-6)
+
+    def from_average(self, mean: Tensor) -> Tensor:
+        # The mean direction: shorter than one where the looks differ.
+        return F.normalize(mean, dim=1, eps=1e-6)
+
+    def mirror(self, mean: Tensor) -> Tensor:
+        signs = mean.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
+        return mean.flip(-1) * signs
 
     def default_metrics(self) -> list[dict[str, Any]]:
         return [dict(type='NormalMetric')]

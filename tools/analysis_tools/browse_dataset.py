@@ -16,6 +16,7 @@ from mmengine.config import DictAction
 
 from mmdense.apis.browse import MODES, SPLITS, browse_dataset
 from mmdense.engine.launch import guard, load_config
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import require_valid_config
 
 
@@ -47,9 +48,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--split', choices=SPLITS, default='train', help='default: %(default)s')
     parser.add_argument('--out-dir', help='default: work_dirs/browse/<config name>')

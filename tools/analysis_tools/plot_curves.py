@@ -13,6 +13,7 @@ import sys
 
 from mmdense.apis.curves import load_curves, make_panels
 from mmdense.engine.launch import guard
+from mmdense.utils.command_line import ToolParser
 from mmdense.visualization.curves import draw_panels
 
 
@@ -29,9 +30,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument(
         'runs', nargs='+', metavar='[NAME=]RUN', help='work directory, or its vis_data/scalars.json'
     )
