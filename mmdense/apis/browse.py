@@ -161,7 +161,7 @@ class _Source:
             raise ConfigError(f'--indices {wrong[0]}: there are {len(self)} pictures, from 0 on.')
         return [i % len(self) for i in indices]
 
-    def _read(self, index: int, seed: int, draw: int = 0) -> tuple[BaseDenseDataset, Any]:
+    def _read(self, index: int, seed: int) -> tuple[BaseDenseDataset, Any]:
         """The part that holds a picture, and the picture before its pipeline."""
         at = int(np.searchsorted(self.starts, index, side='right')) - 1
         part = self.parts[at]
@@ -169,23 +169,24 @@ class _Source:
         plain.pipeline = Compose([])
         # An unreadable picture must not be replaced by another one here.
         plain.on_error = 'raise'
-        seeded = SeededIndex(index - int(self.starts[at]), seed, index * 1000 + draw)
+        seeded = SeededIndex(index - int(self.starts[at]), seed, index)
         return part, plain.prepare_data(seeded)
 
     def stages(self, index: int, mode: str, draws: int, seed: int) -> tuple[str, list[Stage]]:
         """Name of a picture, and what is drawn of it."""
         part, data = self._read(index, seed)
         name = str(data['sample_id'])
-        first = Stage(f'as read, {_size(data["img"])}', data['img'].copy(), _copy(data['gt']))
+        first = Stage(f'as read, {_size(data["img"])}', data['img'], data['gt'])
         stages = [] if mode == 'transformed' else [first]
         if mode == 'original':
             return name, stages
         for draw in range(draws):
-            data = self._read(index, seed, draw)[1]
+            rng = np.random.default_rng((seed, index, draw))
+            once = dict(data, img=data['img'].copy(), gt=_copy(data['gt']), rng=rng)
             if mode == 'pipeline':
-                stages += _steps(part, data)
+                stages += _steps(part, once)
                 continue
-            image, gt = _unpack(part, part.pipeline(data))
+            image, gt = _unpack(part, part.pipeline(once))
             number = f' ({draw + 1})' if draws > 1 else ''
             stages.append(Stage(f'transformed{number}, {_size(image)}', image, gt))
         return name, stages

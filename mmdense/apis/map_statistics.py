@@ -167,11 +167,15 @@ class ValueStatistics(MapStatistics):
         if not found.size:
             return
         low, high = max(found[0], 1), max(found[-1], 2)
-        axes.stairs(self.counts[low : high + 1], _LOG_BINS[low - 1 : high + 1], fill=True)
+        edges = _LOG_BINS[low - 1 : high + 1]
+        axes.stairs(self.counts[low : high + 1], edges, fill=True)
         axes.set_xscale('log')
-        for which in ('major', 'minor'):
-            getattr(axes.xaxis, f'set_{which}_formatter')('{x:g}')
-        axes.set_xlabel(self.unit or 'value')
+        axes.xaxis.set_major_formatter('{x:g}')
+        # Labels between the powers of ten have room where there are few of those.
+        axes.xaxis.set_minor_formatter('{x:g}' if edges[-1] < 20 * edges[0] else '')
+        zeros = 100 * _share(int(self.counts[0]), int(self.counts.sum()))
+        note = f'; not drawn: {zeros:.1f} % that are 0' if zeros else ''
+        axes.set_xlabel((self.unit or 'value') + note)
         axes.set_ylabel('pixels')
 
 

@@ -79,7 +79,7 @@ class LabelTask(BaseTask):
                     f'{num_classes}; give one each.'
                 )
         self.num_classes = num_classes
-        self.named = classes is not None
+        self._named, self._default_palette = classes is not None, palette is None
         self.classes = tuple(classes) if classes else tuple(map(str, range(num_classes)))
         self.palette = (
             class_palette(num_classes, self.classes)
@@ -140,8 +140,10 @@ class LabelTask(BaseTask):
         return table[value.astype(np.uint8)]
 
     def name_classes(self, classes: Sequence[str]) -> None:
-        if not self.named and len(classes) == self.num_classes:
+        if not self._named and len(classes) == self.num_classes:
             self.classes = tuple(classes)
+            if self._default_palette:
+                self.palette = class_palette(self.num_classes, self.classes)
 
     def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend:
         """The classes that occur."""

@@ -59,16 +59,16 @@ def test_draws_differ_and_repeat_by_the_seed():
 
     assert len(set(draw(0))) == 2
     assert draw(0) == draw(0)
-    assert any(draw(seed) != draw(0) for seed in (1, 2, 3))
+    assert draw(1) != draw(0)
 
 
 def test_pictures_and_histograms_are_written(tmp_path):
-    found = browse_dataset(config(), tmp_path, number=2, histograms=3)
+    found = browse_dataset(config(length=2), tmp_path, number=2, histograms=2)
     assert len(found.pictures) == 2 and all(path.parent == tmp_path for path in found.pictures)
     assert cv2.imread(str(found.pictures[0])).shape[0] > 2 * 144
     assert cv2.imread(str(found.histograms)) is not None
     read, changed = found.statistics['normal']
-    assert read.pictures == changed.pictures == 3
+    assert read.pictures == changed.pictures == 2
     # Every picture is mirrored: x changes its sign, the rest stays.
     assert changed.mean == pytest.approx(read.mean * [-1, 1, 1], abs=1e-6)
     assert np.array_equal(*(s.counts for s in found.statistics['depth']))
@@ -99,10 +99,10 @@ def test_unreadable_pictures_are_named_and_the_rest_is_drawn(tmp_path, monkeypat
 
     monkeypatch.setattr(RoomsDataset, 'read_sample', broken)
     # With on_error='skip' another picture would be shown under its name.
-    cfg = config(on_error='skip')
-    found = browse_dataset(cfg, tmp_path, indices=[0, 1], histograms=4)
+    cfg = config(on_error='skip', length=2, tasks=dict(depth=dict(type='Depth')))
+    found = browse_dataset(cfg, tmp_path, indices=[0, 1], mode='original', histograms=2)
     assert len(found.pictures) == 1 and found.unreadable == ['room 0 is damaged']
-    assert found.statistics['depth'][0].pictures == 3
+    assert found.statistics['depth'][0].pictures == 1
     with pytest.raises(DataError, match=r'None of 1 pictures.*room 0 is damaged'):
         browse_dataset(cfg, tmp_path, indices=[0], histograms=0)
 

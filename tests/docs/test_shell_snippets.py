@@ -14,7 +14,9 @@ BASH = [s for s in snippets('bash') if not s.not_run]
 #: Launchers, and what of their arguments comes before the script.
 LAUNCHERS = ('torchrun', 'srun')
 #: Not of this repository, and without files of it among their arguments.
-FOREIGN = ('git', 'cd', 'ruff', 'mypy', 'pre-commit', 'mim', 'sbatch', 'pytest')
+FOREIGN = (
+    'git', 'cd', 'ruff', 'mypy', 'pre-commit', 'mim', 'sbatch', 'pytest', 'tensorboard',
+)  # fmt: skip
 
 
 class ParsedError(Exception):

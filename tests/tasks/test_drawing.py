@@ -126,6 +126,10 @@ def test_class_names_of_the_data_set_fill_gaps_only():
     assert tasks['semseg'].classes == ('0', '1')
     tasks['semseg'].name_classes(('cat', 'dog'))
     assert tasks['semseg'].classes == ('cat', 'dog')
+    assert tasks['semseg'].palette[0].tolist() != [64, 64, 64]
+    grey = SemSeg(2)
+    grey.name_classes(('background', 'dog'))
+    assert grey.palette[0].tolist() == [64, 64, 64]
     own = SemSeg(2, classes=('a', 'b'))
     own.name_classes(('cat', 'dog'))
     assert own.classes == ('a', 'b')

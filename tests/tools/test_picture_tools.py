@@ -1,6 +1,8 @@
 import json
+import runpy
+from pathlib import Path
 
-from test_other_tools import tool
+TOOLS = Path(__file__).parents[2] / 'tools' / 'analysis_tools'
 
 CONFIG = """
 default_scope = 'mmdense'
@@ -15,7 +17,7 @@ train_dataloader = dict(
 def test_browse_dataset_says_where_the_pictures_are(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'own.py').write_text(CONFIG)
-    main = tool('analysis_tools/browse_dataset.py').main
+    main = runpy.run_path(str(TOOLS / 'browse_dataset.py'))['main']
     assert main(['own.py', '--number', '1', '--histograms', '1', '--debug']) == 0
     panel, histograms, *lines = capsys.readouterr().out.splitlines()
     assert panel.startswith('work_dirs/browse/own/train_') and (tmp_path / panel).is_file()
@@ -31,7 +33,7 @@ def test_plot_curves_draws_and_says_what_it_read(tmp_path, capsys):
     row = {'lr': 0.1, 'loss': 3.0, 'depth.loss': 2.0, 'iter': 7, 'step': 7}
     log.write_text(json.dumps(row) + '\n')
     out = tmp_path / 'out' / 'curves.png'
-    main = tool('analysis_tools/plot_curves.py').main
+    main = runpy.run_path(str(TOOLS / 'plot_curves.py'))['main']
     assert main([str(log.parents[2]), '--out', str(out), '--debug']) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f'run: {log.parents[2]}, 7 iterations, tasks depth'
