@@ -6,6 +6,17 @@
 # PYTHON (default: python) needs the dependencies of mmdense, pytest, pip and setuptools; nothing is installed into
 # it, and nothing is downloaded.
 set -euo pipefail
+case "${1:-}" in
+-h | --help)
+    cat <<'HELP'
+Run the tests of projects/ against mmdense built as a wheel and laid out away from the checkout.
+Arguments go to pytest. PYTHON (default: python) is the interpreter.
+
+For example: bash tools/misc/test_projects_installed.sh -m "not slow"
+HELP
+    exit 0
+    ;;
+esac
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 PYTHON="$(command -v "${PYTHON:-python}")"
 WORK="$(mktemp -d)"
