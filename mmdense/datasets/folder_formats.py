@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mmdense.conventions import get_convention
-from mmdense.tasks import BaseTask, BinaryTask, Depth, LabelTask, Normal
+from mmdense.tasks import BaseTask
 from mmdense.tasks.depth import DEPTH_KINDS
 from mmdense.utils import DataError, suggest
 
@@ -339,18 +339,19 @@ class ValueFormat(_Numbers):
 FORMATS: dict[str, type[MapFormat]] = {
     kind.name: kind for kind in (LabelFormat, DepthFormat, NormalFormat, BinaryFormat, ValueFormat)
 }
-#: Kinds of tasks to the format of their files; the first that fits.
-_USUAL: tuple[tuple[type[BaseTask], type[MapFormat]], ...] = (
-    (LabelTask, LabelFormat),
-    (BinaryTask, BinaryFormat),
-    (Depth, DepthFormat),
-    (Normal, NormalFormat),
+#: What a task's maps hold to the usual format of their files.
+_USUAL: dict[str, type[MapFormat]] = dict(
+    labels=LabelFormat,
+    depth=DepthFormat,
+    direction=NormalFormat,
+    probability=BinaryFormat,
+    values=ValueFormat,
 )
 
 
 def usual_format(task: type[BaseTask]) -> type[MapFormat]:
     """The format that files of a kind of task have unless an entry names another."""
-    return next((fmt for kind, fmt in _USUAL if issubclass(task, kind)), ValueFormat)
+    return _USUAL[task.map_kind]
 
 
 def number(value: Any, where: str) -> float:

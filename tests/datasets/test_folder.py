@@ -1,6 +1,8 @@
 """Own pictures: every format against what was written, every mistake by its name."""
 
+import pickle
 import re
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +233,36 @@ def test_shares_split_all_pictures_and_new_ones_move_no_other(tmp_path):
         assert abs(len(parts[split]) / 3000 - share) < 0.03
         more = pictures([*names, 'new', 'newer'], split)
         assert parts[split] == more & set(names)
+
+
+def test_reads_from_an_archive_and_in_workers(tmp_path):
+    root = tmp_path / 'data'
+    make(root, dict(depth=dict(unit='mm'), semseg=dict(classes=NAMES)), ['x/a', 'x/b'])
+    for stem in ('x/a', 'x/b'):
+        save(root / f'depth/{stem}.png', rng.integers(1, 9999, SIZE).astype(np.uint16))
+        save(root / f'semseg/{stem}.png', rng.integers(0, 3, SIZE).astype(np.uint8))
+    with tarfile.open(tmp_path / 'all.tar', 'w') as file:
+        file.add(root, '.')
+    tasks = {**DEPTH, **SEMSEG}
+    plain = build(root, tasks)
+    packed = build(tmp_path / 'all.tar', tasks, backend_args=dict(backend='tar_shards'))
+    for other in (packed, pickle.loads(pickle.dumps(plain))):
+        for index in range(2):
+            want, got = plain[index], other[index]
+            assert want['sample_id'] == got['sample_id']
+            assert all(np.array_equal(want['gt'][key], got['gt'][key]) for key in want['gt'])
+
+
+def test_a_damaged_map_ends_as_on_error_says(tmp_path):
+    make(tmp_path, dict(depth=dict(unit='mm')), ['a', 'b'])
+    for stem in 'ab':
+        save(tmp_path / f'depth/{stem}.png', np.ones(SIZE, np.uint16))
+    path = tmp_path / 'depth/a.png'
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r'depth/a\.png: is not a complete image'):
+        build(tmp_path, DEPTH)[0]
+    data = build(tmp_path, DEPTH, on_error='skip', test_mode=True)
+    assert data[0]['unreadable'] and 'unreadable' not in data[1]
 
 
 # -- mistakes -----------------------------------------------------------------
