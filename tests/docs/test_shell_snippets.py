@@ -8,13 +8,13 @@ from configparser import ConfigParser
 
 import pytest
 from packaging.requirements import InvalidRequirement, Requirement
-from snippet_utils import ROOT, shell_commands, snippets
+from snippet_utils import ROOT, run_code, shell_commands, snippets
 
 BASH = [s for s in snippets('bash') if not s.not_run]
 #: Launchers, and what of their arguments comes before the script.
 LAUNCHERS = ('torchrun', 'srun')
 #: Not of this repository, and without files of it among their arguments.
-FOREIGN = ('git', 'cd', 'ruff', 'mypy', 'pre-commit', 'mim', 'sbatch', 'pytest')
+FOREIGN = ('git', 'cd', 'source', 'ruff', 'mypy', 'pre-commit', 'mim', 'sbatch', 'pytest')
 
 
 class ParsedError(Exception):
@@ -112,7 +112,7 @@ def check(command, monkeypatch, capsys):
         name = 'python'
     check_files(arguments)
     if name == 'python' and arguments[0] == '-c':
-        exec(compile(arguments[1], 'command', 'exec'), {})
+        run_code(arguments[1], 'command', {})
     elif name == 'python' and arguments[0] == '-m':
         assert importlib.util.find_spec(arguments[1]), f'no module {arguments[1]}'
     elif name == 'python':
