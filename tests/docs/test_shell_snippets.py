@@ -11,6 +11,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 from snippet_utils import ROOT, run_code, shell_commands, snippets
 
 BASH = [s for s in snippets('bash') if not s.not_run]
+#: What pip may be told to install although no requirement file names it: this package, torch, and
+#: what building the ops of mmcv takes.
+NO_REQUIREMENT = ('mmdense', 'torch', 'ninja', 'psutil')
 #: Launchers, and what of their arguments comes before the script.
 LAUNCHERS = ('torchrun', 'srun')
 #: Not of this repository, and without files of it among their arguments.
@@ -82,9 +85,7 @@ def check_pip(arguments):
         except InvalidRequirement:
             continue
         if '/' not in argument and argument != 'install' and not argument.startswith('-'):
-            assert name in {*known, 'torch', 'mmdense', 'openmim'}, (
-                f'{name} is in no requirement file'
-            )
+            assert name in {*known, *NO_REQUIREMENT}, f'{name} is in no requirement file'
 
 
 def check_shell_tool(arguments, monkeypatch, capsys):
