@@ -33,7 +33,7 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
 )
 PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS, 'mmdense.engine')
 VISUALIZERS = _child(root.VISUALIZERS, 'mmdense.visualization')
-INFERENCERS = _child(root.INFERENCERS, 'mmdense.apis')
+INFERENCERS = _child(root.INFERENCERS, 'mmdense.apis.inferencer')
 
 # Nothing of its own yet. mmengine looks for a child of every root in the default scope and
 # warns where there is none.

@@ -40,18 +40,23 @@ AGGREGATORS: dict[str, dict[str, Any]] = {
     'AlignedMTL': {},
     'CAGrad': dict(c=0.5),
     'ConFIG': {},
+    'Constant': {},  # with a weight of 1 for each task
+    'CRMOGM': dict(weighting=dict(type='MGDA')),
     'DualProj': {},
     'ExcessMTL': {},
     'FairGrad': dict(alpha=1.0),
     'GradDrop': {},
     'GradVac': {},
     'IMTLG': {},
+    'Krum': dict(n_byzantine=0, n_selected=1),
     'MGDA': {},
+    'Mean': {},
     'NashMTL': {},
     'PCD': {},
     'PCGrad': {},
     'Random': {},
     'Sum': {},
+    'TrimmedMean': dict(trim_number=1),
     'UPGrad': {},
 }
 
@@ -97,10 +102,13 @@ def method_config(cfg: Config, name: str, shared: Sequence[str]) -> tuple[str, C
     if name not in AGGREGATORS:
         raise KeyError(f'--methods {name}: {suggest(name, {**BALANCERS, **AGGREGATORS})}')
     changed.model.balancer = dict(type='FixedWeights')
+    aggregator = dict(type=kind, **AGGREGATORS[name])
+    if kind == 'Constant':
+        aggregator['weights'] = [1.0] * len(cfg.model.tasks)
     changed.optim_wrapper = dict(
         type='JacobianOptimWrapper',
         optimizer=cfg.optim_wrapper.optimizer,
-        aggregator=dict(type=kind, **AGGREGATORS[name]),
+        aggregator=aggregator,
         shared=list(shared),
     )
     return 'aggregator', changed

@@ -75,8 +75,22 @@ def _picture_fault(content: bytes) -> str:
     """What is wrong with a JPEG or PNG that decoders may pass over; '' if nothing is known."""
     if content.startswith(b'\xff\xd8'):
         # Some decoders fill the missing rest up with grey.
-        return '' if b'\xff\xd9' in content[len(content) // 2 :] else 'no end mark'
+        return '' if b'\xff\xd9' in content[_scan_start(content) :] else 'no end mark'
     return _png_fault(content) if content.startswith(b'\x89PNG') else ''
+
+
+def _scan_start(content: bytes) -> int:
+    """Where the pixels of a JPEG begin: after its head, which may hold a thumbnail."""
+    position = 2
+    while position + 4 <= len(content) and content[position] == 0xFF:
+        marker = content[position + 1]
+        if marker == 0xFF:  # fill byte
+            position += 1
+            continue
+        position += 2 + int.from_bytes(content[position + 2 : position + 4], 'big')
+        if marker == 0xDA:
+            break
+    return position
 
 
 def _png_fault(content: bytes) -> str:

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from mmdense.utils.config_check import ConfigError, require_valid_config
 from mmdense.utils.user_errors import SELF_EXPLAINING, describe
 
 from .distributed import init_distributed, leave_distributed
+from .log_targets import log_to
 
 # bf16 has the range of fp32, so gradients need no scaling; fp16 does.
 _LOSS_SCALE: dict[str, float | str] = {'bfloat16': 1.0, 'float16': 'dynamic'}
@@ -37,15 +38,22 @@ class BuildError(RuntimeError):
     """A run could not be built; the text explains the error that caused it."""
 
 
-def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
+def load_config(
+    path: str, options: Mapping[str, Any] | None = None, check: Collection[str] = ()
+) -> Config:
     """Read a config and apply ``--cfg-options``.
 
     ``data_root=FOLDER`` reaches every data set of the config that lies in the folder of its
     own ``data_root``.
 
+    Args:
+        path (str): The file.
+        options (Mapping | None): Overrides, by key path.
+        check (Collection[str]): Top-level keys that the caller builds, to be checked first.
+
     Raises:
-        ConfigError: If the file, or one it inherits from, is missing or cannot be read, or
-            an option does not fit.
+        ConfigError: If the file, or one it inherits from, is missing or cannot be read, an
+            option does not fit, or a checked key holds a name that nothing answers to.
     """
     if not os.path.isfile(path):
         raise ConfigError(f'{path}: no such config file.{_similar_files(path)}')
@@ -70,6 +78,8 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
             raise ConfigError(
                 f'--cfg-options {_joined(options)} does not fit {path}: {error}'
             ) from error
+    if check:
+        require_valid_config(cfg, path, check)
     return cfg
 
 
@@ -260,6 +270,7 @@ def train(
     amp_dtype: str = 'bfloat16',
     seed: int | None = None,
     launcher: str = 'none',
+    log_targets: Sequence[str] = (),
 ) -> Runner:
     """Train a config; the arguments are those of ``tools/train.py``.
 
@@ -276,6 +287,7 @@ def train(
     set_resume(cfg, resume, load_from)
     if amp:
         enable_amp(cfg, amp_dtype)
+    log_to(cfg, log_targets)
     require_valid_config(cfg, config)
     named = '--resume' if resume else '--load-from' if load_from else 'load_from'
     require_checkpoints(cfg, training=True, source=named)

@@ -2,5 +2,6 @@
 
 from .dense_data_sample import DenseDataSample
 from .dense_features import DenseFeatures
+from .dense_map import DenseMap
 
-__all__ = ['DenseDataSample', 'DenseFeatures']
+__all__ = ['DenseDataSample', 'DenseFeatures', 'DenseMap']

@@ -6,6 +6,7 @@ from .binned_depth import BinnedDepth
 from .boundary import Boundary
 from .centroid_normal import CentroidNormal
 from .depth import Depth
+from .drawing import Legend
 from .labels import LabelTask
 from .normal import Normal
 from .part import Part
@@ -33,6 +34,7 @@ __all__ = [
     'Keypoints2D',
     'Keypoints3D',
     'LabelTask',
+    'Legend',
     'Normal',
     'Part',
     'PrincipalCurvature',

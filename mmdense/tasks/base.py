@@ -14,6 +14,8 @@ from torch import Tensor
 from mmdense.registry import TASKS
 from mmdense.utils import DataError, suggest
 
+from .drawing import Legend
+
 Array = np.ndarray
 
 
@@ -57,6 +59,11 @@ class BaseTask(ABC):
     #: Ways in which it may be resampled; maps of integers are always moved by 'nearest'.
     interpolations: ClassVar[tuple[str, ...]] = ('nearest', 'linear')
     default_losses: ClassVar[Sequence[Mapping[str, Any]]]
+    #: What a map holds: 'labels', 'depth', 'direction', 'probability' or 'values'.
+    map_kind: ClassVar[str] = 'values'
+    #: Names and colours ``(K, 3)`` of the classes, where a map holds labels.
+    classes: tuple[str, ...] | None = None
+    palette: Array | None = None
 
     def __init__(
         self,
@@ -70,6 +77,16 @@ class BaseTask(ABC):
     def prefix(self) -> str:
         """What the names of results begin with: the key, and the quantity where it may differ."""
         return self.key
+
+    @property
+    def map_unit(self) -> str:
+        """Unit of the values of a map, '' where there is none."""
+        return ''
+
+    @property
+    def convention(self) -> str:
+        """One sentence that a reader of a map needs: axes, origin, what marks unknown pixels."""
+        return f'plain numbers; {self.ignore_value:g} in every channel: unknown'
 
     # -- data ---------------------------------------------------------------
 
@@ -162,6 +179,22 @@ class BaseTask(ABC):
         """Prediction to the final map."""
         return pred
 
+    def to_average(self, pred: Tensor) -> Tensor:
+        """Prediction to what may be averaged over several looks at one picture.
+
+        :meth:`from_average` of it is the map that :meth:`decode` gives. The decoded map, unless
+        its values cannot be averaged, as labels.
+        """
+        return self.decode(pred)
+
+    def from_average(self, mean: Tensor) -> Tensor:
+        """A mean of :meth:`to_average` to the final map."""
+        return mean
+
+    def mirror(self, mean: Tensor) -> Tensor:
+        """What :meth:`to_average` gave of the mirrored picture, as of the picture itself."""
+        return mean.flip(-1)
+
     # -- evaluation and pictures ----------------------------------------------
 
     def default_metrics(self) -> list[dict[str, Any]]:
@@ -190,6 +223,50 @@ class BaseTask(ABC):
         Returns:
             Array: ``(H, W, 3)`` uint8, RGB; unknown pixels are black.
         """
+
+    def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend | None:
+        """How to read the colours of :meth:`colorize`; None where nothing helps.
+
+        Args:
+            maps (Sequence[Array]): The maps that are drawn.
+            reference (Array | None): As for :meth:`colorize`.
+        """
+        return None
+
+    def name_classes(self, classes: Sequence[str]) -> None:
+        """Take the class names of a data set where the config gives none."""
+        return  # most tasks have no classes
+
+    def error(self, pred: Array, gt: Array) -> Array:
+        """How far a predicted map is off at each pixel, ``(H, W)`` float32, NaN where unknown.
+
+        Mean of the absolute differences over channels, unless the task says otherwise.
+
+        Args:
+            pred (Array): Predicted map of the size of ``gt``.
+            gt (Array): Ground-truth array.
+        """
+        off = np.abs(pred.astype(np.float32) - gt.astype(np.float32))
+        off = off if off.ndim == 2 else off.mean(axis=-1)
+        return np.where(self.valid(gt), off, np.float32(np.nan))
+
+    def error_limit(self, gt: Array) -> float:
+        """Error that is drawn darkest.
+
+        It depends on the ground truth alone, so error maps of several models compare: a quarter
+        of the span between its 1st and 99th percentile.
+        """
+        known = gt[self.valid(gt)]
+        low, high = np.percentile(known, (1, 99)) if known.size else (0.0, 1.0)
+        return 0.25 * float(high - low) or 1.0
+
+    def describe_error(self, value: float) -> str:
+        """An error, or a mean of errors, in a few letters."""
+        return f'{value:.2g}'
+
+    def outline(self, value: Array) -> Array | None:
+        """Pixels of a map to mark in the picture, ``(H, W)`` bool; None: it has no outlines."""
+        return None
 
     def describe(self, value: Array) -> str:
         """One value ``(D,)`` of the map in a few letters, for captions."""

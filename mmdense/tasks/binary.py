@@ -11,6 +11,7 @@ from torch import Tensor
 from mmdense.utils import DataError
 
 from .base import Array, BaseTask
+from .drawing import Legend, label_edges, scale_legend
 
 
 class BinaryTask(BaseTask):
@@ -30,6 +31,7 @@ class BinaryTask(BaseTask):
     higher_is_better = True
     ignore_value = 255
     dtype = np.uint8
+    map_kind = 'probability'
 
     def __init__(
         self,
@@ -41,6 +43,14 @@ class BinaryTask(BaseTask):
         if num_logits not in (1, 2):
             raise ValueError(f"tasks['{self.key}'].num_logits is {num_logits}; choose 1 or 2.")
         self.num_logits = num_logits
+
+    @property
+    def map_unit(self) -> str:
+        return 'probability'
+
+    @property
+    def convention(self) -> str:
+        return f'probability from 0 to 1 that the pixel belongs to the {self.key} map'
 
     @property
     def num_channels(self) -> int:
@@ -74,3 +84,14 @@ class BinaryTask(BaseTask):
         unknown = value == self.ignore_value
         grey = np.rint(255 * np.clip(np.where(unknown, 0, value), 0, 1)).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
+
+    def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend:
+        return scale_legend(0, 1, ('probability 0', '1'))
+
+    def error_limit(self, gt: Array) -> float:
+        return 1.0
+
+    def outline(self, value: Array) -> Array:
+        """The border of where the probability is at least one half."""
+        known = self.valid(value)
+        return label_edges((value >= 0.5) & known, known)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mmdense.registry import TASKS
+from mmdense.utils.thinning import thin
 
+from .base import Array
 from .binary import BinaryTask
 
 
@@ -27,3 +29,8 @@ class Boundary(BinaryTask):
 
     def default_metrics(self) -> list[dict[str, Any]]:
         return [dict(type='BoundaryMetric')]
+
+    def outline(self, value: Array) -> Array:
+        """Where the probability is at least one half, one pixel wide."""
+        found: Array = thin((value >= 0.5) & self.valid(value)).astype(bool)
+        return found

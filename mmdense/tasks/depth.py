@@ -14,9 +14,16 @@ from mmdense.registry import TASKS
 from mmdense.utils import DataError, suggest
 
 from .base import Array, BaseTask
+from .drawing import Legend, scale_legend
 
 #: Kind of depth to its unit. Data sets state theirs as ``metainfo['depth_kind']``.
 DEPTH_KINDS = {'metric': 'm', 'disparity_px': 'px', 'inverse_norm': ''}
+#: Kind of depth to what it measures, in words.
+DEPTH_MEANINGS = {
+    'metric': 'distance along the optical axis, not along the ray',
+    'disparity_px': 'stereo disparity in pixels of the full picture, 0 infinitely far',
+    'inverse_norm': 'inverse depth without a scale, larger is nearer',
+}
 
 
 @TASKS.register_module()
@@ -60,6 +67,7 @@ class Depth(BaseTask):
     ignore_value = 0.0
     dtype = np.float32
     default_losses = (dict(type='MaskedL1Loss'),)
+    map_kind = 'depth'
 
     def __init__(
         self,
@@ -107,6 +115,18 @@ class Depth(BaseTask):
     def unit(self) -> str:
         """Unit of the values, '' where there is none."""
         return DEPTH_KINDS[self.kind]
+
+    @property
+    def map_unit(self) -> str:
+        return self.unit
+
+    @property
+    def convention(self) -> str:
+        quantity = DEPTH_MEANINGS[self.kind]
+        return (
+            f'{quantity}; known inside ({self.min_depth:g}, {self.max_depth:g}), '
+            f'{self.ignore_value:g}: unknown'
+        )
 
     @property
     def prefix(self) -> str:
@@ -166,16 +186,35 @@ class Depth(BaseTask):
     def describe(self, value: Array) -> str:
         return f'{value[0]:.2f} {self.unit}'.rstrip()
 
-    def colorize(self, value: Array, reference: Array | None = None) -> Array:
-        reference = value if reference is None else reference
+    def color_range(self, reference: Array) -> tuple[float, float]:
+        """Depths at the ends of the colours: the 1st and 99th percentile of the known ones."""
         known = reference[self.valid(reference)]
-        low, high = (
-            np.percentile(known, (1, 99)) if known.size else (self.min_depth, self.max_depth)
-        )
+        if not known.size:
+            return self.min_depth, self.max_depth
+        low, high = np.percentile(known, (1, 99))
+        return float(low), float(high)
+
+    def colorize(self, value: Array, reference: Array | None = None) -> Array:
+        low, high = self.color_range(value if reference is None else reference)
         scaled = np.clip((value - low) / max(high - low, 1e-6), 0, 1)
-        # Near is bright in every kind.
+        # Near is bright in every kind, and the farthest is not as black as the unknown.
         near = 1 - scaled if self.kind == 'metric' else scaled
-        picture = cv2.applyColorMap((255 * near).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        shade = (255 * (0.12 + 0.88 * near)).astype(np.uint8)
+        picture = cv2.applyColorMap(shade, cv2.COLORMAP_INFERNO)
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         picture[(value == self.ignore_value) | (value < 0)] = 0
         return picture
+
+    def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend:
+        known = np.concatenate([m.ravel() for m in maps]) if reference is None else reference
+        low, high = self.color_range(known)
+        ends = [self.describe(np.asarray([end])) for end in (low, high)]
+        return scale_legend(low, high, ends)
+
+    def error_limit(self, gt: Array) -> float:
+        """A quarter of the median depth."""
+        known = gt[self.valid(gt)]
+        return 0.25 * float(np.median(known) if known.size else self.initial_depth) or 1.0
+
+    def describe_error(self, value: float) -> str:
+        return self.describe(np.asarray([value]))

@@ -12,10 +12,13 @@ from torch import Tensor
 from mmdense.utils import DataError
 
 from .base import Array, BaseTask
+from .drawing import Legend, label_edges
 
 
-def class_palette(num_classes: int) -> Array:
+def class_palette(num_classes: int, classes: Sequence[str] = ()) -> Array:
     """Distinct colours ``(num_classes, 3)`` uint8 by golden-ratio steps in hue.
+
+    A class called ``background`` is dark grey.
 
     Example:
         >>> class_palette(3).shape
@@ -26,7 +29,9 @@ def class_palette(num_classes: int) -> Array:
     saturation = 255 - 70 * (index % 3)
     value = 255 - 50 * ((index // 3) % 3)
     hsv = np.stack([hue, saturation, value], axis=-1).astype(np.uint8)
-    return cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+    colors: Array = cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0]
+    colors[[i for i, name in enumerate(classes) if name == 'background']] = 64
+    return colors
 
 
 class LabelTask(BaseTask):
@@ -48,6 +53,9 @@ class LabelTask(BaseTask):
     ignore_value = 255
     dtype = np.uint8
     default_losses = (dict(type='PixelCrossEntropyLoss'),)
+    map_kind = 'labels'
+    classes: tuple[str, ...]
+    palette: Array
 
     def __init__(
         self,
@@ -71,10 +79,21 @@ class LabelTask(BaseTask):
                     f'{num_classes}; give one each.'
                 )
         self.num_classes = num_classes
+        self.named = classes is not None
         self.classes = tuple(classes) if classes else tuple(map(str, range(num_classes)))
         self.palette = (
-            class_palette(num_classes) if palette is None else np.asarray(palette, dtype=np.uint8)
+            class_palette(num_classes, self.classes)
+            if palette is None
+            else np.asarray(palette, dtype=np.uint8)
         )
+
+    @property
+    def map_unit(self) -> str:
+        return 'class'
+
+    @property
+    def convention(self) -> str:
+        return f'class index from 0 to {self.num_classes - 1}; {self.ignore_value}: unknown'
 
     @property
     def num_channels(self) -> int:
@@ -96,6 +115,12 @@ class LabelTask(BaseTask):
     def decode(self, pred: Tensor) -> Tensor:
         return pred.argmax(dim=1, keepdim=True)
 
+    def to_average(self, pred: Tensor) -> Tensor:
+        return pred.float().softmax(dim=1)
+
+    def from_average(self, mean: Tensor) -> Tensor:
+        return mean.argmax(dim=1, keepdim=True)
+
     def default_metrics(self) -> list[dict[str, Any]]:
         return [dict(type='SegMetric', num_classes=self.num_classes, classes=self.classes)]
 
@@ -113,3 +138,28 @@ class LabelTask(BaseTask):
         table = np.zeros((256, 3), np.uint8)
         table[: self.num_classes] = self.palette
         return table[value.astype(np.uint8)]
+
+    def name_classes(self, classes: Sequence[str]) -> None:
+        if not self.named and len(classes) == self.num_classes:
+            self.classes = tuple(classes)
+
+    def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend:
+        """The classes that occur."""
+        found = np.unique(np.concatenate([np.unique(m) for m in maps]).astype(np.int64))
+        found = found[(found >= 0) & (found < self.num_classes)]
+        return Legend(found[None].astype(self.dtype), tuple(self.classes[i] for i in found))
+
+    def error(self, pred: Array, gt: Array) -> Array:
+        """1 where the label is wrong."""
+        wrong = (pred.astype(np.int64) != gt.astype(np.int64)).astype(np.float32)
+        return np.where(self.valid(gt), wrong, np.float32(np.nan))
+
+    def error_limit(self, gt: Array) -> float:
+        return 1.0
+
+    def describe_error(self, value: float) -> str:
+        return f'{100 * value:.0f} % wrong'
+
+    def outline(self, value: Array) -> Array:
+        """Borders between classes."""
+        return label_edges(value, self.valid(value))

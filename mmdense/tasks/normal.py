@@ -14,6 +14,7 @@ from mmdense.registry import TASKS
 from mmdense.utils import DataError
 
 from .base import Array, BaseTask
+from .drawing import Legend
 
 
 def vector_length(vectors: Array) -> Array:
@@ -26,6 +27,16 @@ def stack_channels(values: Array) -> Array:
     """``(H, W)`` repeated to ``(H, W, 3)``; much faster to multiply with than ``[..., None]``."""
     stacked: Array = cv2.merge([values, values, values])
     return stacked
+
+
+#: Directions of the legend.
+_DIRECTIONS = {
+    'faces the camera': (0, 0, 1),
+    'right': (1, 0, 0),
+    'left': (-1, 0, 0),
+    'up': (0, 1, 0),
+    'down': (0, -1, 0),
+}
 
 
 @TASKS.register_module()
@@ -58,6 +69,7 @@ class Normal(BaseTask):
     # Overshoots change the length only, which is mended; those of depth would be false metres.
     interpolations = ('nearest', 'linear', 'cubic')
     default_losses = (dict(type='MaskedL1Loss'),)
+    map_kind = 'direction'
 
     def __init__(
         self,
@@ -71,6 +83,17 @@ class Normal(BaseTask):
                 f"tasks['normal'].activation is {activation!r}; choose 'unit' or 'identity'."
             )
         self.activation = activation
+
+    @property
+    def map_unit(self) -> str:
+        return 'unit vector'
+
+    @property
+    def convention(self) -> str:
+        return (
+            'camera axes: x right, y up, z towards the camera; surfaces face the camera; '
+            'zero vector: unknown'
+        )
 
     @property
     def num_channels(self) -> int:
@@ -118,6 +141,14 @@ class Normal(BaseTask):
     def decode(self, pred: Tensor) -> Tensor:
         return F.normalize(pred.float(), dim=1, eps=1e-6)
 
+    def from_average(self, mean: Tensor) -> Tensor:
+        # The mean direction: shorter than one where the looks differ.
+        return F.normalize(mean, dim=1, eps=1e-6)
+
+    def mirror(self, mean: Tensor) -> Tensor:
+        signs = mean.new_tensor([-1.0, 1.0, 1.0])[:, None, None]
+        return mean.flip(-1) * signs
+
     def default_metrics(self) -> list[dict[str, Any]]:
         return [dict(type='NormalMetric')]
 
@@ -140,3 +171,20 @@ class Normal(BaseTask):
         picture = np.rint((np.clip(value, -1, 1) + 1) * 127.5).astype(np.uint8)
         picture[~self.valid(value)] = 0
         return picture
+
+    def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend:
+        values = np.asarray([list(_DIRECTIONS.values())], self.dtype)
+        return Legend(values, tuple(_DIRECTIONS))
+
+    def error(self, pred: Array, gt: Array) -> Array:
+        """Angle between the two, in degrees."""
+        dot = (pred * gt).sum(-1) / np.maximum(vector_length(pred) * vector_length(gt), 1e-12)
+        angle = np.degrees(np.arccos(np.clip(dot, -1, 1))).astype(np.float32)
+        return np.where(self.valid(gt), angle, np.float32(np.nan))
+
+    def error_limit(self, gt: Array) -> float:
+        """45 degrees."""
+        return 45.0
+
+    def describe_error(self, value: float) -> str:
+        return f'{value:.1f} deg'

@@ -13,6 +13,7 @@ from mmdense.registry import TASKS
 from mmdense.utils import DataError
 
 from .base import Array, BaseTask
+from .drawing import Legend, scale_legend
 
 
 class RegressionTask(BaseTask):
@@ -70,15 +71,26 @@ class RegressionTask(BaseTask):
         values = np.concatenate([m[self.valid(m)].reshape(-1, self.gt_channels) for m in maps])
         return np.median(values.astype(np.float64), axis=0).astype(self.dtype)
 
-    def colorize(self, value: Array, reference: Array | None = None) -> Array:
-        reference = value if reference is None else reference
+    def color_top(self, reference: Array) -> float:
+        """Value of the brightest colour: the 99th percentile of the known ones."""
         known = reference[self.valid(reference)]
-        top = max(float(np.percentile(known, 99)) if known.size else self.high, 1e-6)
+        return max(float(np.percentile(known, 99)) if known.size else self.high, 1e-6)
+
+    def colorize(self, value: Array, reference: Array | None = None) -> Array:
+        top = self.color_top(value if reference is None else reference)
         scaled = (255 * np.clip(value / top, 0, 1)).astype(np.uint8)
         picture = cv2.applyColorMap(scaled, cv2.COLORMAP_VIRIDIS)
         picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
         picture[~self.valid(value)] = 0
         return picture
+
+    def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend | None:
+        """A scale from 0; several channels have no scale."""
+        if self.gt_channels > 1:
+            return None
+        known = np.concatenate([m.ravel() for m in maps]) if reference is None else reference
+        top = self.color_top(known)
+        return scale_legend(0, top, ('0', f'{top:.2g}'))
 
 
 @TASKS.register_module()
@@ -123,6 +135,9 @@ class Reshading(RegressionTask):
         grey = np.rint(255 * np.clip(value, 0, 1)).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=-1)
 
+    def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend:
+        return scale_legend(0, 1, ('0', '1'))
+
 
 @TASKS.register_module()
 class PrincipalCurvature(RegressionTask):
@@ -140,3 +155,7 @@ class PrincipalCurvature(RegressionTask):
         picture[..., :2] = np.rint(127.5 + 127.5 * np.clip(value, -1, 1))
         picture[~self.valid(value)] = 0
         return picture
+
+    def legend(self, maps: Sequence[Array], reference: Array | None = None) -> Legend:
+        named = {'flat': (0, 0), 'first 1': (1, 0), 'second 1': (0, 1), 'both -1': (-1, -1)}
+        return Legend(np.asarray([list(named.values())], self.dtype), tuple(named))

@@ -13,7 +13,7 @@ from mmdense.models.losses.functional import resize
 from mmdense.models.regularizers.functional import RayDetails
 from mmdense.tasks import BaseTask
 
-from .panels import resize_tile, scale_tile, tile_grid, write_label
+from .panels import resize_tile, scale_tile, tile_grid, titled
 
 Array = np.ndarray
 
@@ -77,8 +77,8 @@ def triplane_panel(
         opacity, depth = (t[0].view(size).float().cpu().numpy() for t in found[3:])
         dense = density_slice(found, size, row)
         rows.append([
-            _titled(marked, 'image'),
-            _titled(resize_tile(task.colorize(value), tile, nearest=True), f'{key}: render'),
+            titled(marked, 'image'),
+            titled(resize_tile(task.colorize(value), tile, nearest=True), f'{key}: render'),
             _scaled(opacity, 0.0, 1.0, tile, 'opacity'),
             _scaled(depth, float(depth.min()), float(depth.max()), tile, 'expected z'),
             _scaled(dense, 0.0, float(dense.max()), tile, 'density, near below'),
@@ -91,13 +91,9 @@ def triplane_panel(
     return tile_grid(rows)
 
 
-def _titled(picture: Array, title: str) -> Array:
-    return np.concatenate([write_label(picture.shape[1], title), picture])
-
-
 def _scaled(values: Array, low: float, high: float, tile: tuple[int, int], title: str) -> Array:
     picture = resize_tile(scale_tile(values, low, high), tile, nearest=True)
-    return _titled(picture, f'{title} [{low:.2g}, {high:.2g}]')
+    return titled(picture, f'{title} [{low:.2g}, {high:.2g}]')
 
 
 __all__ = ['density_slice', 'triplane_panel']

@@ -1,7 +1,9 @@
 """Every balancer and aggregator in whole runs: two processes, a kill, missing tasks."""
 
 import copy
+import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -31,6 +33,7 @@ from mmdense.registry import DATASETS, HOOKS
 
 TESTS = Path(__file__).parents[1]
 QUICK = ('LossPrioritization', 'GradNorm')
+FORKS = pytest.mark.skipif(torch.cuda.is_available(), reason='CUDA cannot be forked')
 
 
 @DATASETS.register_module(force=True)
@@ -46,18 +49,18 @@ class ToyData(Dataset):
 
 
 @HOOKS.register_module(force=True)
-class StopHook(Hook):
-    """Ends a run without warning."""
+class KillHook(Hook):
+    """Ends the process without warning."""
 
     def __init__(self, at):
         self.at = at
 
     def after_train_iter(self, runner, *args, **kwargs):
         if runner.iter + 1 == self.at:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def run(work_dir, balancer, options, resume=False, stop=None, by_epoch=False, hooks=(), **changes):
+def run(work_dir, balancer, options, resume=False, kill=None, by_epoch=False, hooks=(), **changes):
     """Train from the configs; the model at the end."""
     torch.manual_seed(0)
     balancer = dict(balancer or dict(type='FixedWeights'))
@@ -89,20 +92,31 @@ def run(work_dir, balancer, options, resume=False, stop=None, by_epoch=False, ho
             ),
             logger=dict(type='LoggerHook', interval=100),
         ),
-        custom_hooks=[*hooks, *([dict(type='StopHook', at=stop)] if stop else [])],
+        custom_hooks=[*hooks, *([dict(type='KillHook', at=kill)] if kill else [])],
         resume=resume,
         randomness=dict(seed=0),
         log_level='ERROR',
     )
     runner = Runner.from_cfg(Config({**cfg, **changes}))
-    if stop:
-        with pytest.raises(KeyboardInterrupt):
-            runner.train()
-    else:
-        runner.train()
+    runner.train()
     return runner
 
 
+def run_and_kill(*args, **kwargs):
+    """A run in a process of its own, which ends by SIGKILL."""
+
+    def alone():
+        # Threads of OpenMP do not survive the fork.
+        torch.set_num_threads(1)
+        run(*args, **kwargs)
+
+    process = multiprocessing.get_context('fork').Process(target=alone)
+    process.start()
+    process.join(timeout=300)
+    assert process.exitcode == -signal.SIGKILL
+
+
+@FORKS
 @pytest.mark.parametrize(
     'name',
     [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in specs()],
@@ -110,20 +124,21 @@ def run(work_dir, balancer, options, resume=False, stop=None, by_epoch=False, ho
 def test_killed_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(name, tmp_path):
     """Also with checkpoints in the middle of an epoch; every other batch lacks a task."""
     balancer, options = specs()[name]
-    compare(tmp_path, balancer, options, stop=15)
+    compare(tmp_path, balancer, options, kill=15)
 
 
 def compare(tmp_path, balancer, options, **kwargs):
-    whole = flat(run(tmp_path / 'whole', balancer, options, **kwargs | dict(stop=None)).model)
-    run(tmp_path / 'parts', balancer, options, **kwargs)
-    parts = run(tmp_path / 'parts', balancer, options, resume=True, **kwargs | dict(stop=None))
+    whole = flat(run(tmp_path / 'whole', balancer, options, **kwargs | dict(kill=None)).model)
+    run_and_kill(tmp_path / 'parts', balancer, options, **kwargs)
+    parts = run(tmp_path / 'parts', balancer, options, resume=True, **kwargs | dict(kill=None))
     assert whole.nan_to_num().isfinite().all()
     assert torch.equal(whole.nan_to_num(-1), flat(parts.model).nan_to_num(-1))
 
 
+@FORKS
 def test_six_epochs_are_three_and_three_in_every_bit(tmp_path):
     balancer = dict(type='LossPrioritization', history=2)
-    compare(tmp_path, balancer, {}, by_epoch=True, stop=14)
+    compare(tmp_path, balancer, {}, by_epoch=True, kill=14)
 
 
 @pytest.mark.parametrize('name', [*BALANCER_CFGS, *AGGREGATOR_CFGS])

@@ -1,6 +1,8 @@
 """The page of the model zoo from the metafiles, and entries of the metafiles from logged runs.
 
-Write ``docs/model_zoo.md``, after putting finished runs into the metafiles of their configs::
+Write ``docs/model_zoo.md``, after putting finished runs into the metafiles of their configs.
+
+::
 
     python tools/misc/model_zoo.py --add work_dirs/x_seed0 work_dirs/x_seed1
     python tools/misc/model_zoo.py
@@ -13,6 +15,7 @@ from pathlib import Path
 from mmdense.apis.method_comparison import write_between_markers
 from mmdense.apis.model_zoo import MARKERS, add_runs, read_metafiles, zoo_page
 from mmdense.engine.launch import guard
+from mmdense.utils.command_line import ToolParser
 
 
 def run(args: argparse.Namespace) -> None:
@@ -28,10 +31,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split('\n')[0],
-        epilog='example: python tools/misc/model_zoo.py --add work_dirs/*_seed?',
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument(
         '--add', nargs='+', metavar='RUN', help='work directories whose results enter the metafiles'
     )

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-#: Measurements that a drawn line averages over.
-_WINDOW = 9
+from mmdense.visualization.curves import running_mean
 
 
 def draw_diagnostics(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
@@ -60,13 +59,4 @@ def _lines(axes: Any, rows: Sequence[Mapping[str, Any]], prefix: str) -> None:
         color = f'C{index % 10}'
         label = name.removeprefix(prefix).replace('_', ' - ') or None
         axes.plot(iterations, values, color=color, alpha=0.25, linewidth=0.8)
-        axes.plot(iterations, _smooth(values), color=color, linewidth=1.8, label=label)
-
-
-def _smooth(values: np.ndarray) -> np.ndarray:
-    """Running mean over a window that shrinks at the ends."""
-    half = min(_WINDOW, len(values)) // 2
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    index = np.arange(len(values))
-    low, high = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
-    return (sums[high] - sums[low]) / (high - low)
+        axes.plot(iterations, running_mean(values), color=color, linewidth=1.8, label=label)

@@ -19,7 +19,7 @@ from mmdense.visualization import DenseLocalVisualizer, save_picture
 
 @HOOKS.register_module()
 class DenseVisualizationHook(Hook):
-    """Saves image | ground truth | prediction panels, and what heads can explain.
+    """Saves panels of truth, predictions and errors, and what heads can explain.
 
     After each validation ``<work_dir>/panels/val_iter_<n>.png``, after a test
     ``panels/test.png`` shows the first pictures, one row each, and
@@ -29,8 +29,8 @@ class DenseVisualizationHook(Hook):
     Args:
         num_pictures (int): Rows of the panel; 0 switches it off.
         explain (bool): Whether to draw the maps behind the predictions too.
-        show_dir (str | None): In testing, every picture's panel goes here as
-            ``<sample_id>.png``.
+        show_dir (str | None): In testing, everything about each picture goes here as
+            ``<sample_id>.png`` (:meth:`DenseLocalVisualizer.sheet`).
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class DenseVisualizationHook(Hook):
         save_picture(stem.with_suffix('.png'), drawn)
         visualizer.add_image(f'{phase}/panel', drawn, runner.iter)
         if self.explain:
-            self._save_explanations(runner, visualizer, batch, kept[0][0], stem)
+            self._save_explanations(runner, visualizer, batch, kept[0][0], stem, phase)
         runner.logger.info(f'Panels: {stem.with_suffix(".png")}')
 
     def _save_explanations(
@@ -96,6 +96,7 @@ class DenseVisualizationHook(Hook):
         batch: Any,
         picture: np.ndarray,
         stem: Path,
+        phase: str,
     ) -> None:
         model = getattr(runner.model, 'module', runner.model)
         if not hasattr(model, 'explain'):
@@ -109,6 +110,7 @@ class DenseVisualizationHook(Hook):
                 captions = [model.tasks[key].describe(v) for v in values[0].float().cpu().numpy()]
                 drawn = visualizer.cluster_panel(picture, maps[0].float().cpu().numpy(), captions)
                 save_picture(stem.with_name(f'{stem.name}_{key}_{name}.png'), drawn)
+                visualizer.add_image(f'{phase}/{key}_{name}', drawn, runner.iter)
 
     @staticmethod
     def _visualizer(runner: Runner) -> DenseLocalVisualizer:

@@ -23,7 +23,8 @@ _EPS = 1e-6
 class LossPrioritization(BaseBalancer):
     """Weighs a task by how its share of the total loss has changed over the last epochs.
 
-    Eq. (3) to (6) of MT-CP ("Multi-Task Coherent Prediction"): with means ``L_i^n`` of the raw
+    Eq. (3) to (6) of MT-CP ("Optimizing Dense Visual Predictions Through Multi-Task Coherence and
+    Prioritization", WACV 2025): with means ``L_i^n`` of the raw
     final losses over epoch n and their sum ``L^n``, the raw weight of the next epoch is
     ``(L_i^n / L_i^{n-h}) / (L^n / L^{n-h})``; it is spread around the mean over tasks by
     ``spread``, kept at or above ``min_weight``, and enters the loss as ``log(1 + w_i) L_i``. In

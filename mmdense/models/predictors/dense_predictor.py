@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel, ModuleList
+from mmengine.model import BaseModel, ModuleDict, ModuleList
 from torch import Tensor, nn
 
 from mmdense.models.balancers import StepLosses, balance_step, is_auxiliary
@@ -17,6 +17,8 @@ from mmdense.structures import DenseDataSample, DenseFeatures
 from mmdense.structures.ground_truth import collate_gt
 from mmdense.tasks import BaseTask, build_tasks
 from mmdense.utils import suggest
+
+from .looks import Looks, average_looks
 
 
 @MODELS.register_module()
@@ -58,6 +60,11 @@ class DensePredictor(BaseModel):
             predictions are decoded at the size of the input; the maps are resized, labels
             by nearest (pixel ``floor(i * size_in / size_out)``, OpenCV's), all others
             bilinearly (normals are not re-normalised).
+            ``mode='slide'`` with ``crop_size`` and ``stride``, and ``flip=True``: the mean over
+            windows and over the mirror image, see
+            :class:`~mmdense.models.predictors.looks.Looks`; what is averaged, each task says
+            (class shares, depth, directions, ...), at the size of the input. A preprocessor of a
+            fixed ``size`` is told ``size=None`` for it.
         init_cfg (dict | None): Initialisation config of mmengine.
 
     Shape:
@@ -90,7 +97,14 @@ class DensePredictor(BaseModel):
         )
         super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
         self.tasks = built_tasks
-        self.test_cfg: dict[str, Any] = dict(resize=True, resized='activations')
+        self.test_cfg: dict[str, Any] = dict(
+            resize=True,
+            resized='activations',
+            mode='whole',
+            crop_size=None,
+            stride=None,
+            flip=False,
+        )
         for key, value in (test_cfg or {}).items():
             if key not in self.test_cfg:
                 raise ValueError(f"model.test_cfg['{key}']: {suggest(key, self.test_cfg)}")
@@ -100,6 +114,7 @@ class DensePredictor(BaseModel):
                 f"model.test_cfg['resized'] is {self.test_cfg['resized']!r}; choose "
                 "'activations' or 'maps'."
             )
+        Looks.of(self.test_cfg)
         self.backbone = self._build_part(backbone)
         # mmengine's list, so that the `init_cfg` of a neck is heeded.
         self.neck = ModuleList(self._build_part(cfg) for cfg in _chain(neck))
@@ -143,7 +158,8 @@ class DensePredictor(BaseModel):
                 f'model.heads lacks a head for {missing}: every task of `tasks` needs one. '
                 'Add a head or drop the task.'
             )
-        return nn.ModuleDict({key: built[key] for key in self.tasks})
+        # mmengine's dict, as for necks.
+        return ModuleDict({key: built[key] for key in self.tasks})
 
     def _heads(self) -> Iterator[tuple[str, Any]]:
         """Heads with their task key; their methods are BaseDenseHead's."""
@@ -255,16 +271,48 @@ class DensePredictor(BaseModel):
         self, inputs: Tensor, data_samples: list[DenseDataSample] | None = None
     ) -> list[DenseDataSample]:
         """Predictions, with padding removed and at ``ori_shape`` (see ``test_cfg``)."""
-        maps = self.predict_maps(inputs, data_samples)
+        looks = Looks.of(self.test_cfg)
         if data_samples is None:
             data_samples = [DenseDataSample() for _ in range(len(inputs))]
+        if looks.single:
+            maps = self.predict_maps(inputs, data_samples)
+        else:
+            paddings = [s.metainfo.get('padding_size', (0, 0, 0, 0)) for s in data_samples]
+            maps = average_looks(self._predict_padded, self.tasks, inputs, paddings, looks)
+        return self.attach(maps, data_samples, averaged=not looks.single)
+
+    def attach(
+        self,
+        maps: Mapping[str, Tensor],
+        data_samples: list[DenseDataSample],
+        averaged: bool = False,
+    ) -> list[DenseDataSample]:
+        """Write predictions into the samples, without padding and at ``ori_shape``.
+
+        Args:
+            maps (Mapping[str, Tensor]): Of :meth:`predict_maps`, ``(B, D, H, W)``.
+            data_samples (list[DenseDataSample]): One per picture.
+            averaged (bool): Whether ``maps`` are means of ``task.to_average``.
+        """
         for key, pred in maps.items():
             task = self.tasks[key]
+            decode = task.from_average if averaged else task.decode
             for index, sample in enumerate(data_samples):
-                sample.set_pred(task, self._finish(task, pred[index : index + 1], sample)[0])
+                found = self._finish(pred[index : index + 1], sample, decode)
+                sample.set_pred(task, found[0])
         return data_samples
 
-    def _finish(self, task: BaseTask, pred: Tensor, sample: DenseDataSample) -> Tensor:
+    def _predict_padded(
+        self, inputs: Tensor, paddings: Sequence[tuple[int, int, int, int]]
+    ) -> dict[str, Tensor]:
+        """:meth:`predict_maps` of pictures of which only the padding is known."""
+        return self.predict_maps(
+            inputs, [DenseDataSample(metainfo=dict(padding_size=p)) for p in paddings]
+        )
+
+    def _finish(
+        self, pred: Tensor, sample: DenseDataSample, decode: Callable[[Tensor], Tensor]
+    ) -> Tensor:
         """The map ``(1, D, H, W)`` of one picture: padding cut, decoded, at its native size."""
         meta = sample.metainfo
         left, right, top, bottom = meta.get('padding_size', (0, 0, 0, 0))
@@ -272,10 +320,10 @@ class DensePredictor(BaseModel):
         pred = pred[..., top : height - bottom, left : width - right]
         size = tuple(meta.get('ori_shape', pred.shape[-2:])[:2])
         if not self.test_cfg['resize'] or tuple(pred.shape[-2:]) == size:
-            return task.decode(pred)
+            return decode(pred)
         if self.test_cfg['resized'] == 'maps':
-            return _resize_map(task.decode(pred), size)
-        return task.decode(_resize_bilinear(pred, size))
+            return _resize_map(decode(pred), size)
+        return decode(_resize_bilinear(pred, size))
 
     @torch.no_grad()
     def explain(self, inputs: Tensor) -> dict[str, dict[str, tuple[Tensor, Tensor]]]:
