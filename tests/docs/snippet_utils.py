@@ -25,6 +25,8 @@ for name in python pip bash source git cd mim pytest ruff mypy pre-commit torchr
 done
 basename() { local name="${1##*/}"; printf '%s' "${name%"${2:-}"}"; }
 cat() { printf 'content of %s' "$1"; }
+.() { say source "$@"; }
+PYTHONPATH=
 command_not_found_handle() { say "$@"; }
 shopt -s extglob
 PATH=/nonexistent
@@ -68,9 +70,24 @@ def run_code(text: str, name: str, scope: dict[str, object]) -> None:
         scope: Its variables.
     """
     tree = ast.parse(text)
-    if re.search(r'[\'"](work_dirs|published)/', text):
+    if re.search(r'[\'"](work_dirs/|published/|CHECKPOINT[\'"])', text):
         tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     exec(compile(tree, name, 'exec'), scope)
+
+
+def in_project(snippet: Snippet) -> bool:
+    """Whether a snippet of a project's page is part of a file of the project."""
+    folder = (ROOT / snippet.page).parent
+    if folder.parent.name != 'projects':
+        return False
+    sources = '\n'.join(path.read_text() for path in folder.rglob('*.py'))
+    words = ' '.join(_plain(sources).split())
+    return all(' '.join(_plain(part).split()) in words for part in snippet.text.split('\n\n'))
+
+
+def _plain(text: str) -> str:
+    """Without commas and blanks that formatters put in front of brackets, and without comments."""
+    return re.sub(r',?\s*([)\]])', r'\1', re.sub(r'([(\[])\s+', r'\1', re.sub(r'#.*', '', text)))
 
 
 def pages() -> list[Path]:

@@ -77,6 +77,8 @@ def check_pip(arguments):
         for line in path.read_text().splitlines()
     ]
     known = {Requirement(line).name for line in lines if line.strip()}
+    if arguments[0] == 'uninstall':
+        return  # of whatever is there
     for argument in arguments:
         for extra in re.findall(r'\[([\w,-]+)\]', argument):
             assert set(extra.split(',')) <= set(setup['options.extras_require']), extra
