@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import subprocess
@@ -19,13 +20,14 @@ _FENCE = re.compile(
 _PRELUDE = r"""
 set -euo pipefail
 say() { printf '%s\0' "$@"; printf '\n'; }
-for name in python pip bash git cd mim pytest ruff mypy pre-commit torchrun srun sbatch; do
+for name in python pip bash source git cd mim pytest ruff mypy pre-commit torchrun srun sbatch; do
     eval "$name() { say $name \"\$@\"; }"
 done
 source() { :; }
 basename() { local name="${1##*/}"; printf '%s' "${name%"${2:-}"}"; }
-scontrol() { printf 'node0\n'; }
-head() { local line; read -r line; printf '%s\n' "$line"; }
+cat() { printf 'content of %s' "$1"; }
+.() { say source "$@"; }
+PYTHONPATH=
 command_not_found_handle() { say "$@"; }
 shopt -s extglob
 PATH=/nonexistent PYTHONPATH=''
@@ -58,6 +60,35 @@ class Snippet:
     def slow(self) -> bool:
         """Whether it builds a model of full size to predict with, or exports one."""
         return bool(re.search(r'\b(DenseInferencer|init_model)\(', self.text))
+
+
+def run_code(text: str, name: str, scope: dict[str, object]) -> None:
+    """Run code; of code that reads what earlier commands leave, only the imports.
+
+    Args:
+        text: Python.
+        name: For tracebacks.
+        scope: Its variables.
+    """
+    tree = ast.parse(text)
+    if re.search(r'[\'"](work_dirs/|published/|CHECKPOINT[\'"])', text):
+        tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    exec(compile(tree, name, 'exec'), scope)
+
+
+def in_project(snippet: Snippet) -> bool:
+    """Whether a snippet of a project's page is part of a file of the project."""
+    folder = (ROOT / snippet.page).parent
+    if folder.parent.name != 'projects':
+        return False
+    sources = '\n'.join(path.read_text() for path in folder.rglob('*.py'))
+    words = ' '.join(_plain(sources).split())
+    return all(' '.join(_plain(part).split()) in words for part in snippet.text.split('\n\n'))
+
+
+def _plain(text: str) -> str:
+    """Without commas and blanks that formatters put in front of brackets, and without comments."""
+    return re.sub(r',?\s*([)\]])', r'\1', re.sub(r'([(\[])\s+', r'\1', re.sub(r'#.*', '', text)))
 
 
 def pages() -> list[Path]:
