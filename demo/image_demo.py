@@ -1,9 +1,12 @@
 """Every dense map of pictures.
 
-``python demo/image_demo.py kitchen.jpg CONFIG CHECKPOINT --out-dir outputs``
+::
 
-INPUT is a picture, a folder, a quoted pattern such as ``'shots/**/*.jpg'``, or a video. CONFIG is a
-path or the name of a config of mmdense.
+    python demo/image_demo.py kitchen.jpg CONFIG CHECKPOINT --out-dir outputs
+    python demo/image_demo.py 'shots/**/*.jpg' CONFIG CHECKPOINT --flip --formats npz panel
+
+The input is a picture, a folder, a quoted pattern such as ``'shots/**/*.jpg'``, or a video. The config
+is a path or the name of one of mmdense.
 """
 
 from __future__ import annotations
@@ -19,15 +22,12 @@ from mmdense.apis.inputs import count_inputs
 from mmdense.apis.results import Prediction
 from mmdense.apis.savers import FORMATS
 from mmdense.engine.launch import guard
+from mmdense.utils.command_line import ToolParser
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Predict every dense map of pictures and save them.',
-        epilog='example: python demo/image_demo.py kitchen.jpg '
-        'mtl_r18-thin_1xb8-600_rooms-96x128 work_dirs/x/iter_600.pth --out-dir outputs',
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument('input', help="picture, folder, quoted pattern ('a/**/*.jpg') or video")
     add_model_options(parser)
     parser.add_argument('--out-dir', default='outputs', help='folder for files (%(default)s)')

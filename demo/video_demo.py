@@ -1,6 +1,8 @@
 """Every dense map of a video, as a video.
 
-``python demo/video_demo.py walk.mp4 CONFIG CHECKPOINT --out walk_maps.mp4``
+::
+
+    python demo/video_demo.py walk.mp4 CONFIG CHECKPOINT --out walk_maps.mp4
 
 Frames are read, predicted and written one after another, so that a video of any length fits into
 memory.
@@ -19,6 +21,7 @@ from rich.progress import track
 
 from mmdense.apis.inputs import count_inputs, frames_per_second
 from mmdense.engine.launch import guard
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import ConfigError
 
 #: Ending of the file to its codec.
@@ -27,11 +30,7 @@ CODECS = {'.mp4': 'mp4v', '.avi': 'MJPG'}
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Predict every dense map of a video and draw them beside its frames.',
-        epilog='example: python demo/video_demo.py walk.mp4 '
-        'mtl_r18-thin_1xb8-600_rooms-96x128 work_dirs/x/iter_600.pth --out walk_maps.mp4',
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument('input', help='video; or a folder of frames, in the order of their names')
     add_model_options(parser)
     parser.add_argument('--out', default='video_maps.mp4', help='.mp4 or .avi (%(default)s)')

@@ -1,5 +1,6 @@
 """Settings of all tests."""
 
+import gc
 import logging
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,20 @@ def quiet() -> None:
     """mmengine prints every parameter when weights are initialised outside a runner."""
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
     MMLogger.get_instance('mmengine', log_level=logging.ERROR)
+
+
+@pytest.fixture(autouse=True, scope='session')
+def quick() -> Iterator[None]:
+    """Two costs that no test is about: half the time of a test that builds a data set or a run."""
+    # mmengine lays every dumped config out with yapf, a second each.
+    patch = pytest.MonkeyPatch()
+    patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, False))
+    # It also collects garbage for every data set, and looks at all that torch has imported.
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+    patch.undo()
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,11 @@
-"""Say what is installed, what works, and what mends the rest: ``python tools/doctor.py``."""
+"""Say what is installed, what works, and what mends the rest.
 
-import argparse
+::
+
+    python tools/doctor.py
+    python tools/doctor.py --json
+"""
+
 import dataclasses
 import json
 import os
@@ -10,12 +15,13 @@ from pathlib import Path
 # The doctor is asked where the package is not installed yet, or not for this interpreter.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.doctor import ThisMachine, examine, report, usable
 
 
 def main(argv: list[str] | None = None) -> int:
     """Examine this machine; 0 if mmdense can be used, 1 if not."""
-    parser = argparse.ArgumentParser(description='Look at the installation of mmdense.')
+    parser = ToolParser(__doc__)
     parser.add_argument('--json', action='store_true', help='print the findings as JSON')
     args = parser.parse_args(argv)
     findings = examine(ThisMachine(), dict(os.environ), tuple(sys.version_info[:3]))

@@ -2,8 +2,9 @@
 # From a fresh checkout to a trained model, its numbers and its pictures, without a download of
 # data and without a GPU:
 #   bash tools/quickstart.sh [KEY=VALUE ...]
-# The arguments override entries of the config, for example train_cfg.max_iters=100. What an
-# earlier run left (environment, rendered rooms, finished training) is used again.
+# The arguments override entries of the config. For example:
+#   bash tools/quickstart.sh train_cfg.max_iters=100
+# What an earlier run left (environment, rendered rooms, finished training) is used again.
 #
 # Environment: CONFIG and WORK_DIR choose another config and folder; see setup_env.sh for PYTHON,
 # MMDENSE_VENV, MMDENSE_CACHE and MMDENSE_TORCH.
@@ -18,7 +19,7 @@ options=()
 for option in "$@"; do
     case "$option" in
     -h | --help)
-        sed -n '2,9s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+        awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"
         exit 0
         ;;
     *=*) options+=("$option") ;;

@@ -3,7 +3,15 @@
 #   bash tools/run_tests.sh [arguments of pytest]
 # The first run compiles the ops (about 6 minutes on 2 cores) and keeps the wheel; see setup_env.sh
 # for PYTHON, MMDENSE_VENV, MMDENSE_CACHE, MMDENSE_TORCH and MAX_JOBS.
+# For example, the fast tests of one folder:
+#   bash tools/run_tests.sh -m "not slow" tests/utils
 set -euo pipefail
+case "${1:-}" in
+-h | --help)
+    awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"
+    exit 0
+    ;;
+esac
 MMD_STEPS=8
 . "$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/setup_env.sh"
 cd "$MMD_ROOT"

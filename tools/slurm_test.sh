@@ -2,7 +2,16 @@
 # Test under Slurm:
 #   [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...] \
 #       bash tools/slurm_test.sh PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of tools/test.py]
+# For example:
+#   bash tools/slurm_test.sh gpu my_job configs/demt/demt_hrnet18_8xb1-40k_nyud-425x560.py \
+#       work_dirs/demt/iter_40000.pth --show-dir pictures
 set -euo pipefail
+case "${1:-}" in
+-h | --help)
+    awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"
+    exit 0
+    ;;
+esac
 if [ $# -lt 4 ]; then
     echo "usage: bash $0 PARTITION JOB_NAME CONFIG CHECKPOINT [arguments of tools/test.py]" >&2
     exit 2

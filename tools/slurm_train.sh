@@ -2,7 +2,16 @@
 # Train under Slurm:
 #   [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...] \
 #       bash tools/slurm_train.sh PARTITION JOB_NAME CONFIG [arguments of tools/train.py]
+# For example:
+#   bash tools/slurm_train.sh gpu my_job \
+#       configs/demt/demt_hrnet18_8xb1-40k_nyud-425x560.py --amp
 set -euo pipefail
+case "${1:-}" in
+-h | --help)
+    awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"
+    exit 0
+    ;;
+esac
 if [ $# -lt 3 ]; then
     echo "usage: bash $0 PARTITION JOB_NAME CONFIG [arguments of tools/train.py]" >&2
     exit 2

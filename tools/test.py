@@ -1,4 +1,10 @@
-"""Test a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
+r"""Test a checkpoint: its numbers, and pictures of what it predicts.
+
+::
+
+    python tools/test.py configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py \
+        work_dirs/mtl_r18-thin_1xb8-600_rooms-96x128/iter_600.pth --show-dir pictures
+"""
 
 import argparse
 import os
@@ -12,11 +18,12 @@ from mmengine.config import DictAction
 from mmdense.engine.distributed import LAUNCHERS, end_process
 from mmdense.engine.evaluate import test
 from mmdense.engine.launch import guard
+from mmdense.utils.command_line import ToolParser
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Test a dense predictor.')
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or address')
     parser.add_argument(

@@ -1,4 +1,13 @@
-"""Train a config: ``python tools/train.py CONFIG``."""
+r"""Train a config; logs and checkpoints go to ``work_dirs/``.
+
+::
+
+    python tools/train.py \
+        configs/polymax/polymax_convnext-atto_1xb8-quickstart_rooms-96x128.py
+    python tools/train.py configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py \
+        --work-dir work_dirs/fast --seed 1 --cfg-options optim_wrapper.optimizer.lr=1e-4
+    python tools/train.py configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py --resume
+"""
 
 import argparse
 import os
@@ -12,11 +21,12 @@ from mmengine.config import DictAction
 from mmdense.engine.distributed import LAUNCHERS, end_process
 from mmdense.engine.launch import guard, train
 from mmdense.engine.log_targets import LOG_TARGETS
+from mmdense.utils.command_line import ToolParser
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Train a dense predictor.')
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--work-dir', help='for logs and checkpoints (default: work_dirs/<config name>)'

@@ -248,7 +248,7 @@ def _unpack(part: BaseDenseDataset, data: Mapping[str, Any]) -> tuple[Array, dic
     """Picture and ground-truth arrays of a packed sample."""
     sample: DenseDataSample = data['data_samples']
     image = np.ascontiguousarray(data['inputs'].numpy().transpose(1, 2, 0))
-    gt = {}
+    gt: dict[str, Array] = {}
     for key, task in part.tasks.items():
         value = sample.gt(task)
         if value is not None:

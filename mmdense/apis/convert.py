@@ -12,6 +12,7 @@ from mmdense.datasets.writers import LayoutWriter
 from mmdense.datasets.writers.convert import Converted, Source, convert
 from mmdense.engine.launch import guard
 from mmdense.utils import DataError
+from mmdense.utils.command_line import ToolParser
 
 #: From the options to what is read and what writes it.
 Build = Callable[[argparse.Namespace], tuple[Source, LayoutWriter]]
@@ -19,14 +20,14 @@ Build = Callable[[argparse.Namespace], tuple[Source, LayoutWriter]]
 After = Callable[[argparse.Namespace], None]
 
 
-def converter_parser(description: str, out: str) -> argparse.ArgumentParser:
+def converter_parser(doc: str | None, out: str) -> argparse.ArgumentParser:
     """A parser with the options that all converters have.
 
     Args:
-        description (str): What the converter does.
+        doc (str | None): Docstring of the tool's module.
         out (str): Where the data set goes by default.
     """
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser = ToolParser(doc)
     parser.add_argument('--out', default=out, help='folder of the data set (default: %(default)s)')
     parser.add_argument(
         '--workers', type=int, default=0, help='processes besides this one (default: 0)'

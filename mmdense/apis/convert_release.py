@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmengine.config import Config
 
+from mmdense.engine.launch import load_config
 from mmdense.models.utils import LoadReport
 from mmdense.utils.checkpoints import require_checkpoint
 from mmdense.utils.files import atomic_write_bytes
@@ -31,7 +31,7 @@ def convert_release(
         LoadReport: What matched and what did not.
     """
     require_checkpoint(source, 'source')
-    model = build_model(Config.fromfile(config), 'cpu')
+    model = build_model(load_config(config, check=('model',)), 'cpu')
     report = load(model, source)
     buffer = io.BytesIO()
     torch.save(dict(state_dict=model.state_dict()), buffer)

@@ -255,7 +255,7 @@ def _shared_panels(runs: Sequence[RunCurves], tasks: Sequence[str]) -> list[Pane
 def _metric_panel(runs: Sequence[RunCurves], name: str) -> Panel:
     detail = next((run.details[name] for run in runs if name in run.details), {})
     better = detail.get('higher_is_better')
-    arrow = {True: ' (higher is better)', False: ' (lower is better)'}.get(better, '')
+    arrow = '' if better is None else ' (higher is better)' if better else ' (lower is better)'
     panel = _panel(f'{name}{arrow}', runs, {name: ''}, markers=True)
     return panel._replace(ylabel=detail.get('unit') or '')
 

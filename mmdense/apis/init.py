@@ -16,7 +16,6 @@ from torch import nn
 from mmdense.engine.launch import BuildError, load_config
 from mmdense.models.regularizers.train_only import strip_checkpoint
 from mmdense.registry import MODELS
-from mmdense.utils import require
 from mmdense.utils.checkpoints import is_remote, require_checkpoint
 from mmdense.utils.config_check import ConfigError
 from mmdense.utils.config_names import resolve_config
@@ -93,8 +92,6 @@ def load_weights(path: str) -> dict[str, Any]:
     Raises:
         ConfigError: If the file is missing, damaged or holds no weights.
     """
-    if path.endswith('.safetensors'):
-        return _load_safetensors(path)
     require_checkpoint(path, 'checkpoint')
     try:
         # Old files hold classes of mmengine beside the weights; the loader says so.
@@ -113,21 +110,6 @@ def load_weights(path: str) -> dict[str, Any]:
             raise ConfigError(f"checkpoint = '{path}' holds no weights: keys {list(found)[:8]}.")
         found = dict(state_dict=tensors)
     return strip_checkpoint(dict(found))
-
-
-def _load_safetensors(path: str) -> dict[str, Any]:
-    if not Path(path).is_file():
-        raise ConfigError(f"checkpoint = '{path}': this checkpoint does not exist.")
-    library = require('safetensors', f"checkpoint = '{path}'", 'pip install safetensors')
-    try:
-        with library.safe_open(path, framework='pt', device='cpu') as file:
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            meta = dict(file.metadata() or {})
-    except library.SafetensorError as error:
-        raise ConfigError(
-            f"checkpoint = '{path}' cannot be read ({error}). Copy or download it again."
-        ) from error
-    return dict(state_dict=weights, meta=meta)
 
 
 def _config_of(

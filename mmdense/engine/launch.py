@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,22 @@ class BuildError(RuntimeError):
     """A run could not be built; the text explains the error that caused it."""
 
 
-def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
+def load_config(
+    path: str, options: Mapping[str, Any] | None = None, check: Collection[str] = ()
+) -> Config:
     """Read a config and apply ``--cfg-options``.
 
     ``data_root=FOLDER`` reaches every data set of the config that lies in the folder of its
     own ``data_root``.
 
+    Args:
+        path (str): The file.
+        options (Mapping | None): Overrides, by key path.
+        check (Collection[str]): Top-level keys that the caller builds, to be checked first.
+
     Raises:
-        ConfigError: If the file, or one it inherits from, is missing or cannot be read, or
-            an option does not fit.
+        ConfigError: If the file, or one it inherits from, is missing or cannot be read, an
+            option does not fit, or a checked key holds a name that nothing answers to.
     """
     if not os.path.isfile(path):
         raise ConfigError(f'{path}: no such config file.{_similar_files(path)}')
@@ -71,6 +78,8 @@ def load_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
             raise ConfigError(
                 f'--cfg-options {_joined(options)} does not fit {path}: {error}'
             ) from error
+    if check:
+        require_valid_config(cfg, path, check)
     return cfg
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from importlib import metadata
 from logging import INFO
 from types import ModuleType
 
 import torch
 from mmengine.logging import print_log
 
-from mmdense.utils.doctor import OPS_COMMAND, matching_requirement
+from mmdense.utils.doctor import ThisMachine, matching_requirement, ops_command
 from mmdense.utils.errors import MissingDependencyError, suggest
 from mmdense.utils.lazy import require
 
@@ -27,16 +26,9 @@ AUTOMATIC = {'cuda': ('mmcv', 'torchvision', 'torch')}
 def build_command(backend: str) -> str:
     """The command that makes a backend available."""
     if backend == 'mmcv':
-        return OPS_COMMAND.format(version=_version('onedl-mmcv') or '2.3.6')
+        return ops_command(ThisMachine())
     requirement = matching_requirement('torchvision', torch.__version__)
     return f'pip install --force-reinstall --no-deps {requirement}'
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def load(backend: str, device_type: str) -> ModuleType:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mmdense.utils import ShapeError
 
+from .onnx import exporting
+
 
 def local_attention(
     query: Tensor,
@@ -56,9 +58,11 @@ def local_attention(
         allowed = torch.ones_like(q[:, :1], dtype=torch.bool) if valid is None else valid
     elif valid is not None:
         k, v = k * valid, v * valid
-    # A compiler sees the loop itself and fuses it; otherwise it is one operator with a
-    # backward pass of its own.
-    if torch.compiler.is_compiling():
+    # A graph is spared a node per neighbour. A compiler sees the loop and fuses it; otherwise it
+    # is one operator with a backward pass of its own.
+    if exporting():
+        out = _forward_by_rows(q, k, v, allowed, window, scale)
+    elif torch.compiler.is_compiling():
         out, _ = _forward(q, k, v, allowed, window, scale)
     else:
         out, _ = torch.ops.mmdense.local_attention(q, k, v, allowed, window, scale)
@@ -107,6 +111,33 @@ def _forward(
     for index, near in enumerate(_windows(_pad(v, window), window)):
         out = torch.addcmul(out, weights[:, index : index + 1], near)
     return out, weights
+
+
+def _forward_by_rows(
+    q: Tensor, k: Tensor, v: Tensor, allowed: Tensor | None, window: int, scale: float
+) -> Tensor:
+    """The output, with a loop over the rows of the window only; ``window`` maps at a time."""
+    height, width = q.shape[-2:]
+    across = torch.arange(window, device=q.device)
+    columns = torch.arange(width, device=q.device)[:, None] + across
+
+    def rows(x: Tensor) -> Iterator[Tensor]:
+        """``(B, C, H, W, window)``: the neighbours of every position in one row of the window."""
+        padded = _pad(x, window)
+        for dy in range(window):
+            yield padded[..., dy : dy + height, :][..., columns]
+
+    q = q[..., None] * scale
+    scores = torch.cat([(q * near).sum(1) for near in rows(k)], -1)
+    if allowed is None:
+        weights = scores.softmax(-1)
+    else:
+        inside = torch.cat([near[:, 0] for near in rows(allowed.to(q.dtype))], -1)
+        lowest = torch.finfo(scores.dtype).min
+        weights = scores.masked_fill(inside == 0, lowest).softmax(-1) * inside
+    shares = weights[:, None].split(window, -1)
+    parts = [(share * near).sum(-1) for share, near in zip(shares, rows(v), strict=True)]
+    return torch.stack(parts).sum(0)
 
 
 @torch.library.custom_op('mmdense::local_attention', mutates_args=())

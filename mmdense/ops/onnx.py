@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,8 @@ def onnx_deform_conv(opset_version: int) -> Iterator[None]:
     """Export deformable convolutions as ``DeformConv`` nodes where the opset has them.
 
     Without it, and below opset 19, they are exported in the form of ``GridSample`` (opset 16
-    and later), which more runtimes know. Works with both exporters of ``torch.onnx.export``.
+    and later), which more runtimes know. Works with both exporters of ``torch.onnx.export``, and
+    with ``torch.export`` for a program that the newer one translates.
 
     Args:
         opset_version (int): The one that is given to ``torch.onnx.export``.
@@ -42,7 +43,13 @@ def onnx_deform_conv(opset_version: int) -> Iterator[None]:
 
 def onnx_node_wanted() -> bool:
     """Whether an export to ONNX is under way that asks for ``DeformConv`` nodes."""
-    return _wanted and torch.onnx.is_in_onnx_export()
+    return _wanted and (torch.onnx.is_in_onnx_export() or exporting())
+
+
+def exporting() -> bool:
+    """Whether ``torch.export`` is tracing; PyTorch can tell since 2.7."""
+    known: Callable[[], bool] | None = getattr(torch.compiler, 'is_exporting', None)
+    return known() if known is not None else False
 
 
 def deform_conv_node(inputs: Operands, window: Window, groups: int) -> Tensor:

@@ -46,7 +46,7 @@ class DenseFeatures:
     @property
     def align_corners(self) -> bool:
         """Whether bilinear resizing aligns corners: the input width is odd."""
-        return self.image_size is not None and self.image_size[1] % 2 == 1
+        return self.image_size is not None and bool(self.image_size[1] % 2)
 
     def valid_positions(self, like: Tensor) -> Tensor | None:
         """Positions of a map that show the picture, not its padding.

@@ -11,10 +11,11 @@ constructor with ``**kwargs`` and a helper variable are left to the build.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import close_names
 from .registry_lookup import UnknownTypeError, accepted_by, resolve
 
 
@@ -130,33 +131,44 @@ _RUNNER_KEYS = frozenset(_TOP) | {
 }
 
 
-def check_config(cfg: Mapping[str, Any]) -> list[ConfigProblem]:
+def check_config(
+    cfg: Mapping[str, Any], only: Collection[str] | None = None
+) -> list[ConfigProblem]:
     """Look for names that nothing answers to.
 
     Args:
         cfg (Mapping): A whole config, as ``mmengine.Config.fromfile`` reads it.
+        only (Collection[str] | None): Top-level keys to look at, for who builds no more than
+            these: a data set can be read whose model needs an absent package; `tasks` may be
+            among them. None: all that the runner builds.
 
     Returns:
         list[ConfigProblem]: What is wrong, in the order of the config. Empty if nothing is.
     """
     checker = _Checker(str(cfg.get('default_scope') or 'mmengine'))
     for key, value in cfg.items():
+        if only is not None and key not in only:
+            continue
         if key in _TOP:
             checker.visit(value, key, _TOP[key])
         elif key in _DATALOADERS:
             checker.dataloader(value, key)
+        elif only is not None:
+            checker.visit(value, key, _NESTED[key])
         elif key not in _RUNNER_KEYS:
             checker.near_miss(key, cfg)
     return checker.problems
 
 
-def require_valid_config(cfg: Mapping[str, Any], filename: str) -> None:
-    """Raise one error that lists all problems of a config.
+def require_valid_config(
+    cfg: Mapping[str, Any], filename: str, only: Collection[str] | None = None
+) -> None:
+    """Raise one error that lists all problems of a config, or of some of its ``only`` keys.
 
     Raises:
         ConfigError: If :func:`check_config` finds anything.
     """
-    problems = check_config(cfg)
+    problems = check_config(cfg, only)
     if problems:
         count = 'a mistake' if len(problems) == 1 else f'{len(problems)} mistakes'
         lines = '\n'.join(f'  - {problem}' for problem in problems)
@@ -256,7 +268,7 @@ class _Checker:
 def unexpected_key(target: Callable[..., Any], key: str, names: frozenset[str]) -> str:
     """Say which key a constructor does not know, and which ones it does."""
     shown = sorted(names - {'self'})
-    close = difflib.get_close_matches(key, shown, n=1)
+    close = close_names(key, shown, 1)
     hint = f" Did you mean '{close[0]}'?" if close else ' Rename or remove it.'
     where = getattr(target, '__name__', str(target))
     return f"{where} takes no argument '{key}'. It takes: {', '.join(shown)}.{hint}"

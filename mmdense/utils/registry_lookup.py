@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -12,11 +11,15 @@ from typing import Any
 
 import mmengine.registry as mmengine_registry
 
+from .errors import close_names
+
 # Looked in, in this order, to say `did you mean 'mmseg.FCNHead'?`. Only packages that are
 # installed are imported, and only once a name was not found.
 SIBLING_SCOPES = ('mmdense', 'mmseg', 'mmdet', 'mmpretrain', 'mmengine')
 # Registries that mmengine has no root for.
 OWN_REGISTRIES = ('TASKS', 'BALANCERS')
+# A message lists all names of a kind up to so many, and only the close ones beyond.
+_LISTED = 24
 
 
 class UnknownTypeError(Exception):
@@ -99,15 +102,22 @@ def _unknown(type_name: str, registry_names: tuple[str, ...], scope: str) -> str
             for key in _names(name, sibling):
                 spelling = key if sibling in (scope, 'mmengine') else f'{sibling}.{key}'
                 known.setdefault(key, spelling)
-    close = difflib.get_close_matches(bare, known, n=3, cutoff=0.6)
+    close = close_names(bare, known)
     kinds = ' or '.join(sorted({name.lower() for name in registry_names}))
     text = f'nothing of that name is registered among the {kinds}.'
+    own = sorted(spelling for key, spelling in known.items() if key in _own(registry_names, scope))
+    if len(own) <= _LISTED:
+        text += f' Known: {", ".join(own)}.'
     if close:
         return f'{text} Did you mean {" or ".join(repr(known[name]) for name in close)}?'
     return (
         f'{text} Check the spelling, or import the module that registers it with '
         "`custom_imports = dict(imports=['your.module'])`."
     )
+
+
+def _own(registry_names: tuple[str, ...], scope: str) -> set[str]:
+    return {key for name in registry_names for key in _names(name, scope)}
 
 
 def _names(name: str, scope: str) -> list[str]:

@@ -1,5 +1,7 @@
 """Local attention against its unfolded form and closed forms."""
 
+import sys
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -21,17 +23,25 @@ def unfolded(query, key, value, window):
     return torch.einsum('bohw,bdohw->bdhw', scores.softmax(1), values)
 
 
+def pretend(monkeypatch, seen_by):
+    """Let a compiler or an exporter seem to look on."""
+    monkeypatch.setattr(torch.compiler, 'is_compiling', lambda: seen_by != 'nobody')
+    # The package has a function of the module's name.
+    module = sys.modules['mmdense.ops.local_attention']
+    monkeypatch.setattr(module, 'exporting', lambda: seen_by == 'exporter')
+
+
 def maps(size=(7, 11), batch=2, depth=5, values=4, dtype=torch.float64):
     torch.manual_seed(0)
     widths = (depth, depth, values)
     return [torch.randn(batch, c, *size, dtype=dtype, requires_grad=True) for c in widths]
 
 
-@pytest.mark.parametrize('compiling', [False, True])
+@pytest.mark.parametrize('seen_by', ['nobody', 'compiler', 'exporter'])
 @pytest.mark.parametrize(('window', 'size'), [(1, (3, 4)), (5, (7, 11)), (9, (4, 13))])
-def test_equals_the_unfolded_form(window, size, compiling, monkeypatch):
-    """Also where the window is larger than the map, and in the form that a compiler sees."""
-    monkeypatch.setattr(torch.compiler, 'is_compiling', lambda: compiling)
+def test_equals_the_unfolded_form(window, size, seen_by, monkeypatch):
+    """Also where the window is larger than the map, and in the forms of compiler and exporter."""
+    pretend(monkeypatch, seen_by)
     inputs = maps(size)
     found, expected = local_attention(*inputs, window=window), unfolded(*inputs, window)
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
@@ -41,6 +51,19 @@ def test_equals_the_unfolded_form(window, size, compiling, monkeypatch):
     )
     for one, two in pairs:
         torch.testing.assert_close(one, two, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize('shared', [False, True], ids=['a mask each', 'one mask'])
+@pytest.mark.parametrize('border', ['zero', 'exclude'])
+def test_exported_form_heeds_masks(border, shared, monkeypatch):
+    inputs = [x.detach() for x in maps((4, 5))]
+    valid = torch.rand(2, 1, 4, 5, generator=torch.Generator().manual_seed(1)) < 0.5
+    if shared:
+        valid = valid[:1]
+    expected = local_attention(*inputs, 3, valid=valid.expand(2, -1, -1, -1), border=border)
+    pretend(monkeypatch, 'exporter')
+    found = local_attention(*inputs, 3, valid=valid, border=border)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize('border', ['zero', 'exclude'])

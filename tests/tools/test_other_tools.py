@@ -1,7 +1,6 @@
 import importlib.util
 import json
 import math
-import sys
 from pathlib import Path
 
 import pytest
@@ -83,16 +82,6 @@ def test_tables_of_measurements():
     text = flops.table([flops.Complexity('backbone', 1_500_000, 2_000_000_000)], (4, 8))
     assert '1.500 M' in text
     assert '2.000 G' in text
-
-
-@pytest.mark.parametrize('path', sorted((ROOT / 'tools').rglob('*.py')), ids=lambda path: path.stem)
-def test_every_tool_explains_itself(path, capsys, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', [path.name, '--help'])
-    module = tool(path.relative_to(ROOT / 'tools'))
-    with pytest.raises(SystemExit) as stopped:
-        module.main()
-    assert stopped.value.code == 0
-    assert 'usage:' in capsys.readouterr().out
 
 
 def test_doctor_prints_json(capsys, monkeypatch):

@@ -15,6 +15,33 @@ def test_unknown_type_names_path_value_and_remedy():
     assert "Did you mean 'DensePredictor'" in text
 
 
+@pytest.mark.parametrize(
+    ('given', 'meant'), [('convnext', 'ConvNeXt'), ('KMaxPixelDecoder', 'KMaXPixelDecoder')]
+)
+def test_case_of_a_type_is_no_riddle(given, meant):
+    text = problem(model=dict(type='DensePredictor', backbone=dict(type=given)))
+    assert f"Did you mean '{meant}'" in text
+
+
+def test_short_registries_are_listed():
+    text = problem(model=dict(type='DensePredictor', tasks=dict(a=dict(type='Deph'))))
+    assert text.startswith("model.tasks.a.type: 'Deph'")
+    for part in ('Known: ', 'Boundary', 'Saliency', "Did you mean 'Depth'"):
+        assert part in text
+    assert 'Known' not in problem(model=dict(type='DensePredctor'))
+
+
+def test_only_what_is_built_is_checked():
+    cfg = dict(
+        default_scope='mmdense',
+        tasks=dict(depth=dict(type='Deph')),
+        model=dict(type='Nothing'),
+        val_dataloader=dict(dataset=dict(type='RoomDataset')),
+    )
+    found = [item.path for item in check_config(cfg, only=('tasks', 'val_dataloader'))]
+    assert found == ['tasks.depth.type', 'val_dataloader.dataset.type']
+
+
 def test_type_of_another_package_is_offered_with_its_scope():
     text = problem(model=dict(type='DensePredictor', backbone=dict(type='FCNHead')))
     assert text.startswith("model.backbone.type: 'FCNHead'")

@@ -1,55 +1,9 @@
-import json
-
 import pytest
+from doctor_machine import ORIGINAL, Fake, found, gpu
 
 from mmdense.utils import doctor
 from mmdense.utils.doctor import OK, OPTIONAL, PROBLEM, WARNING
-
-HEALTHY = {
-    'torch': '2.13.0',
-    'onedl-mmengine': '0.10.12',
-    'onedl-mmcv': '2.3.6',
-    'onedl-mmsegmentation': '1.4.2',
-    'opencv-python': '4.10.0',
-    'mmdense': '0.1.0',
-}
-
-
-class Fake:
-    """A machine that is healthy but for what a test changes."""
-
-    def __init__(self, versions=None, broken=None, torch=None, writable=True, commands=('c++',)):
-        self.versions = {**HEALTHY, **(versions or {})}
-        self.broken = broken or {}
-        self.torch = dict(version='2.13.0', cuda=None, hip=None, gpus=[]) | (torch or {})
-        self.is_writable, self.commands = writable, commands
-
-    def version(self, distribution):
-        return self.versions.get(distribution)
-
-    def run(self, code):
-        for needle, error in self.broken.items():
-            if needle in code:
-                return False, error
-        if 'import json, torch' in code:
-            return True, json.dumps(self.torch)
-        return True, '1.0'
-
-    def requirements(self):
-        return ['numpy>=1.26', 'onedl-mmcv>=2.3.6,<3', 'scipy>=1.11']
-
-    def writable(self, path):
-        return self.is_writable
-
-    def command(self, name):
-        return name in self.commands
-
-
-def found(machine, part):
-    findings = doctor.examine(machine, dict(HOME='/home/me'), (3, 11, 0))
-    chosen = [finding for finding in findings if finding.part == part]
-    assert chosen, part
-    return chosen[0], doctor.usable(findings)
+from mmdense.utils.doctor.extras import check_shared_memory
 
 
 def test_healthy_machine_is_usable_and_needs_nothing():
@@ -63,19 +17,71 @@ def test_both_families_at_once():
     finding, usable = found(Fake({'mmcv': '2.1.0'}), 'mmcv')
     assert finding.state == PROBLEM
     assert not usable
-    assert finding.mend == 'pip uninstall -y onedl-mmcv mmcv && pip install onedl-mmcv==2.3.6'
+    assert finding.mend == (
+        'pip uninstall -y onedl-mmcv mmcv && pip install --no-deps onedl-mmcv==2.3.6'
+    )
 
 
-def test_families_mixed_across_roles():
-    finding, usable = found(Fake({'onedl-mmcv': None, 'mmcv': '2.1.0'}), 'families')
-    assert finding.state == WARNING
-    assert usable
+def test_both_families_whole_are_mended_role_by_role():
+    versions = {name: version for name, version in ORIGINAL.items() if version}
+    findings = doctor.examine(Fake(versions), {}, (3, 11, 0))
+    rows = {finding.part: finding for finding in findings if finding.state == PROBLEM}
+    assert set(rows) == {'mmengine', 'mmcv', 'mmseg'}
+    for row in rows.values():
+        assert row.mend.count('onedl-') == 2, 'removed with the other one, and installed anew'
+    assert 'families' not in [finding.part for finding in findings]
+
+
+def test_family_of_most_parts_is_kept():
+    finding, _ = found(Fake({**ORIGINAL, 'onedl-mmcv': '2.3.6'}), 'mmcv')
+    assert finding.mend.endswith('pip install --no-deps mmcv==2.1.0')
+
+
+@pytest.mark.parametrize(
+    ('versions', 'mend'),
+    [
+        (
+            {'onedl-mmcv': None, 'mmcv': '2.1.0'},
+            "pip uninstall -y mmcv && pip install 'onedl-mmcv>=2.3.6,<3'",
+        ),
+        (
+            {**ORIGINAL, 'mmcv': None, 'onedl-mmcv': '2.3.6'},
+            "pip uninstall -y onedl-mmcv && pip install 'mmcv>=2.0.1,<2.2'",
+        ),
+    ],
+)
+def test_families_mixed_across_roles(versions, mend):
+    finding, usable = found(Fake(versions), 'families')
+    assert (finding.state, usable) == (WARNING, True)
+    assert finding.mend == mend
+
+
+@pytest.mark.parametrize(
+    ('versions', 'error', 'mend'),
+    [
+        ({}, "No module named 'pkg_resources'", "pip install 'setuptools<81'"),
+        ({}, "No module named 'addict'", 'pip install addict'),
+        # What is left when the other family, which owned the same files, was uninstalled.
+        (
+            {},
+            "No module named 'mmseg'",
+            'pip install --force-reinstall --no-deps onedl-mmsegmentation==1.4.2',
+        ),
+        (
+            ORIGINAL,
+            'AssertionError: MMCV==2.2.0 is used but incompatible. Please install mmcv>=2.0.0rc4.',
+            "pip install 'mmcv>=2.0.1,<2.2'",
+        ),
+    ],
+)
+def test_stack_that_does_not_load(versions, error, mend):
+    finding, usable = found(Fake(versions, broken={'import mmseg': error}), 'mmseg')
+    assert (finding.state, usable) == (PROBLEM, False)
+    assert finding.mend == mend
 
 
 def test_original_family_alone_is_fine():
-    versions = {name: None for name in HEALTHY if name.startswith('onedl-')}
-    versions |= {'mmengine': '0.10.7', 'mmcv': '2.1.0', 'mmsegmentation': '1.2.2'}
-    findings = doctor.examine(Fake(versions), {}, (3, 10, 0))
+    findings = doctor.examine(Fake(ORIGINAL), {}, (3, 10, 0))
     assert doctor.usable(findings)
     assert 'families' not in [finding.part for finding in findings]
 
@@ -95,6 +101,31 @@ def test_mmcv_without_ops_is_usable():
     assert 'apt install g++' in finding.mend
 
 
+@pytest.mark.parametrize(
+    ('versions', 'part'),
+    [
+        ({}, '--no-binary onedl-mmcv onedl-mmcv==2.3.6'),
+        (ORIGINAL, '--no-binary mmcv mmcv==2.1.0'),
+        (
+            {**ORIGINAL, 'mmcv': None, 'mmcv-lite': '2.1.0'},
+            'pip uninstall -y mmcv-lite && pip install ninja',
+        ),
+    ],
+)
+def test_ops_are_compiled_for_the_family_that_is_there(versions, part):
+    broken = {'mmcv.ops': "ModuleNotFoundError: No module named 'mmcv._ext'"}
+    finding, _ = found(Fake(versions, broken=broken), 'mmcv.ops')
+    assert part in finding.mend
+    assert ('onedl' in finding.mend) == (not versions)
+
+
+def test_ops_without_code_for_the_gpu():
+    finding, usable = found(Fake(answers={'mmcv.ops': 'not available'}), 'mmcv.ops')
+    assert (finding.state, usable) == (WARNING, True)
+    assert 'CPU alone' in finding.detail
+    assert '--no-build-isolation' in finding.mend
+
+
 def test_ops_of_another_torch():
     finding, usable = found(Fake(broken={'mmcv.ops': 'ImportError: undefined symbol'}), 'mmcv.ops')
     assert (finding.state, usable) == (WARNING, True)
@@ -110,6 +141,29 @@ def test_torchvision_of_another_build_is_named_for_timm_too():
         finding, usable = found(machine, part)
         assert (finding.state, usable) == (WARNING, True)
         assert "'torchvision==0.28.*'" in finding.mend
+
+
+def test_optional_packages():
+    assert found(Fake(), 'onnxscript')[0].mend == 'pip install onnxscript'
+    finding, usable = found(
+        Fake({'onnxruntime': '1.31.0', 'onnxruntime-gpu': '1.31.0'}), 'onnxruntime'
+    )
+    assert (finding.state, usable) == (WARNING, True)
+    assert finding.mend == (
+        'pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu==1.31.0'
+    )
+    assert found(Fake({'onnxruntime-gpu': '1.31.0'}), 'onnxruntime')[0].state == OK
+    broken = {'import onnxruntime': 'ImportError: numpy.core.multiarray failed to import'}
+    finding, _ = found(Fake({'onnxruntime': '1.15.0'}, broken), 'onnxruntime')
+    assert finding.mend == 'pip install --force-reinstall --no-deps onnxruntime'
+
+
+def test_small_shared_memory_of_a_container():
+    finding, usable = found(Fake(shared=64 << 20), 'memory')
+    assert (finding.state, usable) == (WARNING, True)
+    assert finding.detail.startswith('64 MiB')
+    assert '--shm-size=8g' in finding.mend
+    assert not check_shared_memory(Fake(shared=None))
 
 
 def test_opencv_without_system_libraries():
@@ -129,8 +183,8 @@ def test_two_opencv_distributions():
     ('torch', 'state', 'text'),
     [
         (dict(), OK, 'CPU only'),
-        (dict(cuda='13.0', gpus=['H200']), OK, '1 GPU (H200)'),
-        (dict(cuda='13.0'), WARNING, 'none is visible'),
+        (dict(cuda='13.0', gpus=[gpu()], archs=['sm_90']), OK, '1 GPU (H200)'),
+        (dict(cuda='13.0', trouble='Found no NVIDIA driver'), WARNING, 'no NVIDIA driver'),
         (dict(version='2.3.1'), PROBLEM, 'needs 2.4'),
     ],
 )
@@ -183,6 +237,8 @@ def test_this_machine_sees_crashes_and_folders(tmp_path):
     assert 'signal 11' in text
     assert machine.writable(str(tmp_path / 'not' / 'yet' / 'there'))
     assert any(line.startswith('onedl-mmcv>=') for line in machine.requirements())
+    assert machine.size(str(tmp_path)) > 0
+    assert machine.size(str(tmp_path / 'none')) is None
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ All numbers stand beside those of ``FixedWeights``::
 
     python tools/analysis_tools/balancer_benchmark.py \
         configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py
-    python tools/analysis_tools/balancer_benchmark.py CONFIG --methods FixedWeights UPGrad
+    python tools/analysis_tools/balancer_benchmark.py \
+        configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py --methods FixedWeights UPGrad
 """
 
 import argparse
@@ -20,6 +21,7 @@ from mmdense.apis.balancer_benchmark import AGGREGATORS, BALANCERS, MethodRow, b
 from mmdense.apis.benchmark import Settings
 from mmdense.apis.model_parts import input_size
 from mmdense.engine.launch import guard, load_config
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import require_valid_config
 
 
@@ -77,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file of a multi-task model')
     known = [*BALANCERS, *AGGREGATORS]
     parser.add_argument('--methods', nargs='+', default=known, metavar='NAME', help='default: all')

@@ -2,7 +2,8 @@ r"""Speed and peak memory of a config by part, or of the core of a method by for
 
 A config::
 
-    python tools/analysis_tools/benchmark.py CONFIG
+    python tools/analysis_tools/benchmark.py \
+        configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py --workers 0 2
 
 The core of a method, one function in several equal forms (``--core NAME --help`` for its sizes)::
 
@@ -27,6 +28,7 @@ from mmdense.apis.benchmark import Row, Settings, benchmark
 from mmdense.apis.core_benchmarks import CORES, Core, CoreRow, CoreSettings, measure_core, slope
 from mmdense.apis.model_parts import input_size
 from mmdense.engine.launch import guard, load_config
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import require_valid_config
 
 
@@ -123,7 +125,7 @@ def core_table(core: Core, rows: list[CoreRow]) -> str:
 
 def core_parser(argv: list[str]) -> argparse.ArgumentParser:
     """The command line of ``--core``, with the options of the core that it names."""
-    parser = argparse.ArgumentParser(description='Speed and peak memory of a core, by form.')
+    parser = ToolParser(__doc__)
     parser.add_argument('--core', choices=sorted(CORES), required=True)
     parser.add_argument('--scaling', action='store_true', help='over a series of sizes')
     parser.add_argument('--steps', type=int, default=3, help='timed calls (default: 3)')
@@ -187,10 +189,9 @@ def main(argv: list[str] | None = None) -> int:
     if any(word.split('=')[0] == '--core' for word in argv):
         chosen = core_parser(argv).parse_args(argv)
         return guard(lambda: run_core(chosen), debug=chosen.debug)
-    parser = argparse.ArgumentParser(
-        description='Speed and peak memory of a config, by part; with --core NAME, of the core of '
-        f'a method, by form ({", ".join(sorted(CORES))}).'
-    )
+    parser = ToolParser(__doc__)
+    # Read above already; named here for the help.
+    parser.add_argument('--core', choices=sorted(CORES), help='measure the core of a method')
     parser.add_argument('config', help='config file')
     parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help='input size')
     default = 'cuda' if torch.cuda.is_available() else 'cpu'

@@ -2,7 +2,7 @@
 
 Seconds per picture by step, for the form that is used and for the one by the book::
 
-    python tools/analysis_tools/boundary_benchmark.py [--check] [--no-nms]
+    python tools/analysis_tools/boundary_benchmark.py --check
     python tools/analysis_tools/boundary_benchmark.py --pictures 654 --workers 2 --plain 0
 """
 
@@ -36,6 +36,7 @@ from mmdense.evaluation.boundary import (
 )
 from mmdense.evaluation.boundary.cached import count_picture
 from mmdense.evaluation.ordered_pool import OrderedPool
+from mmdense.utils.command_line import ToolParser
 
 Array = np.ndarray
 
@@ -177,7 +178,7 @@ def print_scores(counts: list[Array], protocol: BoundaryProtocol) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('--pictures', type=int, default=20, metavar='N')
     parser.add_argument(
         '--distinct', type=int, default=20, metavar='N', help='make so many and repeat them'

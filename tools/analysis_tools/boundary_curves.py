@@ -1,8 +1,9 @@
-"""Draw precision-recall curves of boundary evaluations into one picture.
+r"""Draw precision-recall curves of boundary evaluations into one picture.
 
 Each file is what ``BoundaryMetric(counters_file=...)`` wrote::
 
-    python tools/analysis_tools/boundary_curves.py [NAME=]FILE.json ... --out curves.png
+    python tools/analysis_tools/boundary_curves.py \
+        ours=work_dirs/a/counters.json theirs=work_dirs/b/counters.json --out curves.png
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 from mmdense.engine.launch import guard
 from mmdense.evaluation.boundary import BoundaryScores, boundary_scores, precision_recall
 from mmdense.utils import DataError
+from mmdense.utils.command_line import ToolParser
 
 Array = np.ndarray
 
@@ -118,7 +120,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('files', nargs='+', metavar='[NAME=]FILE', help='counters files')
     parser.add_argument('--out', default='boundary_curves.png', help='default: %(default)s')
     parser.add_argument('--mixed', action='store_true', help='draw different protocols together')

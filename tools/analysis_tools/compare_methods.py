@@ -20,6 +20,7 @@ from mmengine.config import DictAction
 from mmdense.apis.benchmark import Settings
 from mmdense.apis.method_comparison import markdown, measure_method, write_between_markers
 from mmdense.engine.launch import guard
+from mmdense.utils.command_line import ToolParser
 
 
 def run(args: argparse.Namespace) -> None:
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('methods', nargs='+', metavar='[NAME=]CONFIG[+CONFIG...]')
     parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help='input size')
     parser.add_argument('--batch', type=int, default=1, help='pictures per step (default: 1)')

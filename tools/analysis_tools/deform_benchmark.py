@@ -31,6 +31,7 @@ from mmdense.engine.launch import guard
 from mmdense.ops import deform_conv2d
 from mmdense.ops.backends import missing
 from mmdense.ops.sampling import Window, cell_positions
+from mmdense.utils.command_line import ToolParser
 
 Form = Callable[[Tensor, Tensor, Tensor], Tensor]
 MIB = 2**20
@@ -253,7 +254,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('--size', type=int, nargs=2, default=(107, 140), metavar=('H', 'W'))
     parser.add_argument('--batch', type=int, default=1, metavar='B')
     parser.add_argument('--channels', type=int, default=256, metavar='C')

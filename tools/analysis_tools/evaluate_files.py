@@ -1,11 +1,16 @@
-"""Score saved predictions: ``python tools/analysis_tools/evaluate_files.py PRED_DIR CONFIG``.
+r"""Score saved predictions of this library, or of another code.
 
-``PRED_DIR`` is what ``SavePredictionsHook`` wrote, or another code in the same form:
+::
+
+    python tools/analysis_tools/evaluate_files.py work_dirs/mtl/predictions \
+        configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py --tasks depth
+    python tools/analysis_tools/evaluate_files.py predictions \
+        configs/baselines/mtl_r18-thin_1xb8-40k_nyud-425x560.py --profile mti --data nyud
+
+The folder is what ``SavePredictionsHook`` wrote, or another code in the same form:
 ``<task>/<sample id>.png`` (labels, and 8-bit boundaries, saliency and normals) or ``.npy``
 (depth). The ground truth is that of the config's test set, the scores those of its test
-evaluator or of any profile::
-
-    python tools/analysis_tools/evaluate_files.py PRED_DIR CONFIG --profile mti --data nyud
+evaluator or of any profile.
 """
 
 import argparse
@@ -17,12 +22,13 @@ from mmengine.registry import init_default_scope
 from mmdense.engine.launch import guard, load_config
 from mmdense.evaluation import MultiTaskEvaluator, evaluate_files, results_table
 from mmdense.registry import DATASETS
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import ConfigError
 from mmdense.utils.files import atomic_write_json
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('pred_dir', help='folder of the predictions')
     parser.add_argument('config', help='config file: tasks, test set and test evaluator')
     parser.add_argument('--tasks', nargs='+', metavar='TASK', help='only these (default: all)')
@@ -34,7 +40,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> None:
-    cfg = load_config(args.config, args.cfg_options)
+    built = ('tasks', 'test_dataloader', 'test_evaluator')
+    cfg = load_config(args.config, args.cfg_options, check=built)
     init_default_scope(cfg.get('default_scope', 'mmdense'))
     options = {k: v for k, v in cfg.test_evaluator.items() if k not in ('type', 'tasks')}
     if args.profile or args.data:

@@ -1,4 +1,10 @@
-"""Parameters and MACs by part: ``python tools/analysis_tools/get_flops.py CONFIG --shape H W``."""
+r"""Parameters and multiply-adds (MACs) of a config, by part.
+
+::
+
+    python tools/analysis_tools/get_flops.py \
+        configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py --shape 96 128
+"""
 
 import argparse
 import dataclasses
@@ -11,6 +17,7 @@ from terminaltables import AsciiTable
 from mmdense.apis.complexity import Complexity, measure_complexity
 from mmdense.apis.model_parts import input_size
 from mmdense.engine.launch import guard, load_config
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import require_valid_config
 
 
@@ -36,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description='Parameters and MACs of a config, by part.')
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--shape', type=int, nargs=2, metavar=('H', 'W'), help='input size')
     parser.add_argument('--json', action='store_true', help='print JSON')

@@ -1,6 +1,9 @@
 """Memory of inference while pictures are streamed to disk.
 
-``python tools/analysis_tools/inference_memory.py CONFIG CHECKPOINT --pictures 1000``
+::
+
+    python tools/analysis_tools/inference_memory.py CONFIG CHECKPOINT --pictures 1000
+    python tools/analysis_tools/inference_memory.py CONFIG --pictures 300 --vary
 
 Pictures are made as they are needed; their maps are written and forgotten. What the process holds
 after the first 100 pictures and at the end must be about the same.
@@ -21,6 +24,7 @@ import numpy as np
 from mmdense.apis import DenseInferencer
 from mmdense.apis.benchmark import memory_status
 from mmdense.engine.launch import guard
+from mmdense.utils.command_line import ToolParser
 
 _MIB = 2**20
 
@@ -71,11 +75,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line, measure, print."""
-    parser = argparse.ArgumentParser(
-        description='Measure the memory of inference over many pictures.',
-        epilog='example: python tools/analysis_tools/inference_memory.py '
-        'mtl_r18-thin_1xb8-600_rooms-96x128 work_dirs/x/iter_600.pth --pictures 1000',
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='path or name of a config')
     parser.add_argument('checkpoint', nargs='?', help='random weights without it')
     parser.add_argument('--pictures', type=int, default=1000, help='how many (%(default)s)')

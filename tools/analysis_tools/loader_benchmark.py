@@ -1,7 +1,13 @@
-"""Speed of a training loader, and where its time goes.
+r"""Speed of a training loader, and where its time goes.
 
-``python tools/analysis_tools/loader_benchmark.py CONFIG``, or with ``--layout nyud`` in place of
-a config: pictures of procedural rooms in the layout of NYUD-v2, with the transforms of ATRC.
+::
+
+    python tools/analysis_tools/loader_benchmark.py \
+        configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py --workers 0 2
+    python tools/analysis_tools/loader_benchmark.py --layout nyud --packaging npy
+
+With ``--layout`` in place of a config: pictures of procedural rooms in the layout of NYUD-v2, with
+the transforms of ATRC or of another ``--pipeline``.
 """
 
 import argparse
@@ -23,6 +29,7 @@ from mmdense.datasets.sources import RoomsSource
 from mmdense.datasets.writers import NYUDWriter
 from mmdense.datasets.writers.convert import convert
 from mmdense.engine.launch import guard, load_config
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import ConfigError, require_valid_config
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -118,7 +125,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description='Speed of a training loader, by step.')
+    parser = ToolParser(__doc__)
     parser.add_argument('config', nargs='?', help='config file with a train_dataloader')
     parser.add_argument('--pictures', type=int, default=100, help='to load (default: 100)')
     parser.add_argument('--batch-size', type=int, help="default: the config's; 4 with --layout")

@@ -1,4 +1,4 @@
-"""Gather single-task runs into a reference for Delta_m, means over their seeds::
+r"""Gather single-task runs into a reference for Delta_m, means over their seeds::
 
     python tools/analysis_tools/make_reference.py work_dirs/stl_*_depth work_dirs/stl_*_semseg \
         --out configs/_base_/references/x.yaml
@@ -14,6 +14,7 @@ from pathlib import Path
 from mmdense.apis.report_runs import group_runs, load_run, reference_from_runs
 from mmdense.engine.launch import guard
 from mmdense.evaluation import save_reference
+from mmdense.utils.command_line import ToolParser
 
 
 def run(args: argparse.Namespace) -> None:
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('work_dirs', nargs='+', help='work directories of single-task runs')
     parser.add_argument('--out', required=True, metavar='YAML', help='reference file to write')
     parser.add_argument('--name', default='', help='default: the name of the file')

@@ -1,6 +1,8 @@
 """Peak memory of a training step of MT-CP's task part, by form of its attention.
 
-``python tools/analysis_tools/mtcp_memory.py --grid 120 160 --tasks 3 --json``
+::
+
+    python tools/analysis_tools/mtcp_memory.py --grid 120 160 --tasks 3 --json
 
 The task part is all that follows the shared map: decoders, pyramids, coherence fusion,
 trace-back and the intermediate predictions. ``direct`` keeps all scores of the attention and
@@ -23,6 +25,7 @@ import torch
 from mmdense.apis.benchmark import memory_status
 from mmdense.models.necks import MTCPNeck
 from mmdense.structures import DenseFeatures
+from mmdense.utils.command_line import ToolParser
 
 #: Form to the options of the neck.
 FORMS: dict[str, dict[str, Any]] = dict(
@@ -84,7 +87,7 @@ def in_own_process(form: str, args: argparse.Namespace) -> tuple[float, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line, measure, print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('--grid', type=int, nargs=2, default=(120, 160), metavar=('H', 'W'))
     parser.add_argument('--tasks', type=int, default=3)
     parser.add_argument('--channels', type=int, default=256)

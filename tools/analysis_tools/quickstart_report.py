@@ -1,10 +1,13 @@
-"""Print what the quickstart reached: ``python tools/analysis_tools/quickstart_report.py WORK_DIR``.
+"""Print what the quickstart reached.
+
+::
+
+    python tools/analysis_tools/quickstart_report.py work_dirs/quickstart
 
 Reads ``test_results.json`` (from ``tools/test.py --out``) and ``constant.json`` (from
 ``constant_baseline.py --out``) of the work directory.
 """
 
-import argparse
 import json
 import math
 import sys
@@ -14,6 +17,7 @@ from typing import Any
 from mmdense.engine.launch import guard
 from mmdense.evaluation.multi_task_evaluator import results_table
 from mmdense.utils import DataError
+from mmdense.utils.command_line import ToolParser
 
 
 def read(path: Path, made_by: str) -> Any:
@@ -53,7 +57,7 @@ def make_report(work_dir: Path) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     """Print the report and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('work_dir', type=Path, help='work directory of the quickstart')
     args = parser.parse_args(argv)
     return guard(lambda: print(make_report(args.work_dir)))

@@ -1,4 +1,4 @@
-"""Table over runs and seeds, with Delta_m against single-task networks.
+r"""Table over runs and seeds, with Delta_m against single-task networks.
 
 Runs of one config that differ in their seed become one row with mean and standard deviation::
 
@@ -12,6 +12,7 @@ import sys
 from mmdense.apis.report import make_report
 from mmdense.engine.launch import guard
 from mmdense.evaluation.setting import ASPECTS
+from mmdense.utils.command_line import ToolParser
 
 
 def run(args: argparse.Namespace) -> None:
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('work_dirs', nargs='+', help='work directories or results files of runs')
     against = parser.add_mutually_exclusive_group()
     against.add_argument('--reference', metavar='YAML', help='single-task numbers for Delta_m')

@@ -23,6 +23,7 @@ from terminaltables import AsciiTable
 
 from mmdense.apis.benchmark import Row, Settings, measure_step
 from mmdense.engine.launch import guard, load_config
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import require_valid_config
 
 
@@ -85,7 +86,7 @@ def literal(text: str) -> Any:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description='Growth of time and memory of a step.')
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--shape', type=int, nargs=2, action='append', required=True, metavar=('H', 'W')

@@ -1,9 +1,10 @@
-"""Whether a data set is whole and plausible, before anything is trained on it.
+r"""Whether a data set is whole and plausible, before anything is trained on it.
 
 ::
 
     python tools/dataset_converters/check.py nyud --split val
-    python tools/dataset_converters/check.py CONFIG.py --split train --plot check.png
+    python tools/dataset_converters/check.py \
+        configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py --split train --plot check.png
     python tools/dataset_converters/check.py nyud --write nyud.sha256
     python tools/dataset_converters/check.py --mirrors nyud
 """
@@ -25,6 +26,7 @@ from mmdense.apis.named_datasets import NAMES, named_dataset
 from mmdense.datasets.mirrors import known_mirrors
 from mmdense.engine.launch import guard, load_config
 from mmdense.utils import DataError, suggest
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.files import atomic_write_json
 
 
@@ -32,8 +34,8 @@ def dataset_config(args: argparse.Namespace) -> dict[str, Any]:
     """The data set that the command names."""
     if not args.dataset.endswith('.py'):
         return named_dataset(args.dataset, args.split, args.data_root, args.tasks)
-    cfg = load_config(args.dataset)
     loader = f'{args.split}_dataloader'
+    cfg = load_config(args.dataset, check=('tasks', loader))
     if not cfg.get(loader):
         raise DataError(f'{args.dataset}: has no `{loader}`; choose another --split.')
     found = cfg[loader].dataset.to_dict()
@@ -87,7 +89,7 @@ def run(args: argparse.Namespace) -> DatasetReport:
 
 def main(argv: list[str] | None = None) -> int:
     """0 if nothing is wrong, 1 if something is, 2 if the command is."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('dataset', nargs='?', help=f'a config, or one of {", ".join(NAMES)}')
     parser.add_argument('--split', choices=('train', 'val', 'test'), default='train')
     parser.add_argument('--data-root', help='folder of the data')

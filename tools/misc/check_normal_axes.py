@@ -17,6 +17,7 @@ from mmdense.conventions import CONVENTIONS, axis_signs, estimate_axes
 from mmdense.datasets.reading import decode_normals, read_map
 from mmdense.engine.launch import guard
 from mmdense.tasks import Normal
+from mmdense.utils.command_line import ToolParser
 from mmdense.visualization import save_picture
 from mmdense.visualization.panels import resize_tile, tile_grid
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('files', nargs='+', help='normals as pictures or .npy arrays')
     parser.add_argument('--axes', help='draw as if stored in these axes, or by this project')
     parser.add_argument('--out', metavar='PNG', help='draw the first eight in library colours')

@@ -1,9 +1,12 @@
-"""Draw the pictures of docs/conventions.md: ``python tools/misc/draw_conventions.py``.
+"""Draw the pictures of docs/conventions.md.
+
+::
+
+    python tools/misc/draw_conventions.py --out docs/images
 
 Everything in them is computed: rooms are rendered, transforms are those of the library.
 """
 
-import argparse
 import io
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from mmdense.conventions import CONVENTIONS, axis_matrix, axis_to_ray_depth
 from mmdense.datasets.rooms import render_room
 from mmdense.datasets.transforms import TaskAwareFlip, TaskAwareRotate, TaskAwareScaleRotate
 from mmdense.tasks import build_tasks
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.files import atomic_write_bytes
 
 matplotlib.use('agg')
@@ -257,7 +261,7 @@ def draw_depth(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split(':')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('--out', type=Path, default=Path('docs/images'), help='folder')
     args = parser.parse_args()
     for draw in (draw_axes, draw_normals, draw_transforms, draw_depth):

@@ -2,8 +2,9 @@ r"""Directions that the training normals of a data set gather around, for ``Cent
 
 Spherical k-means over pixels drawn from the pictures of a config::
 
-    python tools/misc/normal_centroids.py CONFIG normal_centroids.json [--num 40]
-    python tools/train.py CONFIG --cfg-options \
+    python tools/misc/normal_centroids.py \
+        configs/atrc/atrc_r18-thin_1xb8-600_rooms-96x128.py normal_centroids.json --num 40
+    python tools/train.py configs/atrc/atrc_r18-thin_1xb8-600_rooms-96x128.py --cfg-options \
         model.neck.auxiliary_tasks.normal.centroids=normal_centroids.json \
         model.heads.normal.intermediate_task.centroids=normal_centroids.json
 """
@@ -21,6 +22,7 @@ from mmdense.engine.launch import guard, load_config
 from mmdense.evaluation import ground_truths
 from mmdense.registry import DATASETS
 from mmdense.tasks import BaseTask, build_tasks
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.files import atomic_write_json
 from mmdense.utils.quantization import hemisphere, spherical_kmeans
 
@@ -47,7 +49,7 @@ def sampled_normals(
 
 
 def run(args: argparse.Namespace) -> None:
-    cfg = load_config(args.config, args.cfg_options)
+    cfg = load_config(args.config, args.cfg_options, check=('tasks', 'train_dataloader'))
     init_default_scope(cfg.get('default_scope', 'mmdense'))
     if 'normal' not in cfg.tasks:
         raise KeyError(f'{args.config}: `tasks` has no normal, only {list(cfg.tasks)}.')
@@ -76,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file with the task `normal`')
     parser.add_argument('out', help='JSON file to write')
     parser.add_argument('--num', type=int, default=40, help='centroids (default 40)')

@@ -1,4 +1,12 @@
-"""Print a config with all it inherits: ``python tools/misc/print_config.py CONFIG``."""
+r"""Print a config with all it inherits.
+
+::
+
+    python tools/misc/print_config.py configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py \
+        --key model.heads.depth
+    python tools/misc/print_config.py configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py \
+        --check --cfg-options model.backbone.depth=34
+"""
 
 import argparse
 import sys
@@ -7,6 +15,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 
 from mmdense.engine.launch import guard, load_config
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import ConfigError, check_config
 from mmdense.utils.files import atomic_write_text
 from mmdense.utils.user_errors import places
@@ -34,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description='Print a config with all it inherits.')
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--key', help='only this entry, for example model.heads.depth')
     parser.add_argument('--save-path', metavar='FILE', help='write it there instead')

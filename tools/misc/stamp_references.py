@@ -16,6 +16,7 @@ from mmdense.evaluation import MultiTaskEvaluator, Reference, load_reference, sa
 from mmdense.evaluation.profiles import choose_profile
 from mmdense.tasks import build_tasks
 from mmdense.utils import DataError
+from mmdense.utils.command_line import ToolParser
 
 _CLASSES = dict(nyud=40, nyuv2=13, pascal=21, cityscapes=19)
 _SUBSET = re.compile(r'pictures of (\S+)$')
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = ToolParser(__doc__)
     parser.add_argument('files', nargs='+', help='reference files that name a profile')
     parser.add_argument('--debug', action='store_true', help='show tracebacks')
     args = parser.parse_args(argv)

@@ -1,6 +1,10 @@
-"""Turn a released DeMT checkpoint into one of mmdense.
+r"""Turn a released DeMT checkpoint into one of mmdense.
 
-``python tools/model_converters/demt.py configs/demt/x_released.py released.pth checkpoints/x.pth``
+::
+
+    python tools/model_converters/demt.py \
+        configs/demt/demt_hrnet18_8xb1-40k_nyud-425x560_released.py \
+        released.pth checkpoints/demt.pth
 """
 
 import argparse
@@ -9,6 +13,7 @@ import sys
 from mmdense.apis.convert_release import convert_release
 from mmdense.engine.launch import guard
 from mmdense.models.utils import load_demt_release
+from mmdense.utils.command_line import ToolParser
 
 
 def convert(args: argparse.Namespace) -> None:
@@ -24,7 +29,7 @@ def convert(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description='Rename the weights of a released DeMT.')
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config of the same model, with released=True')
     parser.add_argument('source', help='released checkpoint')
     parser.add_argument('target', help='file to write')

@@ -1,6 +1,9 @@
-"""Turn a released InvPT checkpoint into one of mmdense.
+r"""Turn a released InvPT checkpoint into one of mmdense.
 
-``python tools/model_converters/invpt.py configs/invpt/x.py released.pth checkpoints/x.pth``
+::
+
+    python tools/model_converters/invpt.py \
+        configs/invpt/invpt_vit-l_3xb2-40k_nyud-448x576.py released.pth checkpoints/invpt.pth
 """
 
 import argparse
@@ -9,6 +12,7 @@ import sys
 from mmdense.apis.convert_release import convert_release
 from mmdense.engine.launch import guard
 from mmdense.models.utils import load_invpt_release
+from mmdense.utils.command_line import ToolParser
 
 
 def convert(args: argparse.Namespace) -> None:
@@ -24,7 +28,7 @@ def convert(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description='Rename the weights of a released InvPT.')
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config of the same model')
     parser.add_argument('source', help='released checkpoint')
     parser.add_argument('target', help='file to write')

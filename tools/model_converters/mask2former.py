@@ -1,9 +1,13 @@
-"""Turn a Mask2Former of mmsegmentation or mmdetection into a start for MT-CP.
+r"""Turn a Mask2Former of mmsegmentation or mmdetection into a start for MT-CP.
 
-``python tools/model_converters/mask2former.py configs/mtcp/x.py mask2former.pth checkpoints/x.pth``
+::
+
+    python tools/model_converters/mask2former.py \
+        configs/mtcp/mtcp_mask2former-swin-s_1xb2-100e_nyud-480x640.py \
+        mask2former.pth checkpoints/mtcp.pth
 
 The configs read such files by themselves (``init_cfg``). This writes what they would take, in the
-names of the model, for machines without a network: ``train.py CONFIG --cfg-options
+names of the model, for machines without a network: ``train.py ... --cfg-options
 load_from=checkpoints/x.pth default_hooks.load_report.max_missing=1
 model.backbone.init_cfg=None model.neck.embedding.init_cfg=None``.
 """
@@ -13,13 +17,13 @@ import io
 import sys
 
 import torch
-from mmengine.config import Config
 
 from mmdense.apis.model_parts import build_model
-from mmdense.engine.launch import guard
+from mmdense.engine.launch import guard, load_config
 from mmdense.models.necks import Mask2FormerEmbedding
 from mmdense.models.utils import load_pretrained
 from mmdense.utils.checkpoints import require_checkpoint
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import ConfigError
 from mmdense.utils.files import atomic_write_bytes
 
@@ -27,7 +31,7 @@ from mmdense.utils.files import atomic_write_bytes
 def convert(args: argparse.Namespace) -> None:
     """Load backbone and embedding of the config from the file, all of them, and write them."""
     require_checkpoint(args.source, 'source')
-    model = build_model(Config.fromfile(args.config), 'cpu')
+    model = build_model(load_config(args.config, check=('model',)), 'cpu')
     found = [(n, m) for n, m in model.named_modules() if isinstance(m, Mask2FormerEmbedding)]
     if len(found) != 1:
         raise ConfigError(
@@ -48,7 +52,7 @@ def convert(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(description='Start MT-CP from a Mask2Former checkpoint.')
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config of MT-CP with Mask2Former')
     parser.add_argument('source', help='checkpoint of mmsegmentation or mmdetection')
     parser.add_argument('target', help='file to write')

@@ -1,9 +1,12 @@
-"""Make the start of a Cross-Stitch or NDDR-CNN model out of trained single-task models.
+r"""Make the start of a Cross-Stitch or NDDR-CNN model out of trained single-task models.
 
-``python tools/model_converters/merge_single_task.py configs/cross-stitch/x.py checkpoints/x.pth
-semseg=work_dirs/stl_x_semseg/iter_40000.pth depth=work_dirs/stl_x_depth/iter_40000.pth``
+::
 
-Training then starts from the written file with ``--cfg-options load_from=checkpoints/x.pth``.
+    python tools/model_converters/merge_single_task.py \
+        configs/cross-stitch/cross-stitch_r50_1xb8-4950_nyud-480x640.py checkpoints/start.pth \
+        semseg=work_dirs/stl_semseg/iter_9900.pth depth=work_dirs/stl_depth/iter_9900.pth
+
+Training then starts from the written file with ``--cfg-options load_from=checkpoints/start.pth``.
 """
 
 import argparse
@@ -11,12 +14,12 @@ import io
 import sys
 
 import torch
-from mmengine.config import Config
 
 from mmdense.apis.model_parts import build_model
-from mmdense.engine.launch import guard
+from mmdense.engine.launch import guard, load_config
 from mmdense.models.utils import merge_single_task
 from mmdense.utils.checkpoints import require_checkpoint
+from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import ConfigError
 from mmdense.utils.files import atomic_write_bytes
 
@@ -36,7 +39,7 @@ def checkpoints_of(pairs: list[str]) -> dict[str, str]:
 def convert(args: argparse.Namespace) -> None:
     """Merge the checkpoints, and write what they and the layers between the networks hold."""
     checkpoints = checkpoints_of(args.checkpoints)
-    model = build_model(Config.fromfile(args.config), 'cpu')
+    model = build_model(load_config(args.config, check=('model',)), 'cpu')
     try:
         reports = merge_single_task(model, checkpoints)
     except ValueError as error:
@@ -58,9 +61,7 @@ def convert(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Read the command line and return the exit code."""
-    parser = argparse.ArgumentParser(
-        description='Put trained single-task models into a model with a network per task.'
-    )
+    parser = ToolParser(__doc__)
     parser.add_argument('config', help='config of the model with a network per task')
     parser.add_argument('target', help='file to write')
     parser.add_argument(

@@ -32,7 +32,8 @@ def mixing_weights(
 def check_maps(name: str, maps: Sequence[Tensor], num_tasks: int, channels: int) -> None:
     """Raise ``ShapeError`` unless there are T maps ``(B, channels, H, W)`` of one size."""
     shapes = [tuple(m.shape) for m in maps]
-    if len(maps) != num_tasks or len(set(shapes)) != 1 or shapes[0][1] != channels:
+    differ = any(shape != shapes[0] for shape in shapes)
+    if len(maps) != num_tasks or differ or shapes[0][1] != channels:
         raise ShapeError(
             f'{name}: got {len(maps)} maps of shapes {shapes}, expected {num_tasks} of one size '
             f'(B, {channels}, H, W). Give one map per task, in the order of the tasks.'

@@ -191,11 +191,11 @@ class Mask2FormerEmbedding(PretrainedInitMixin, ConstructorInitModule):
         for level, memory in zip(self.level_embed.weight, memories):
             size = (memory.shape[-2], memory.shape[-1])
             keys.append(memory.flatten(2).transpose(1, 2) + level)
-            nothing_padded = memory.new_zeros((len(memory), *size), dtype=torch.bool)
+            nothing_padded = memory.new_zeros((memory.shape[0], *size), dtype=torch.bool)
             position = self.decoder_positional_encoding(nothing_padded)
             positions.append(position.flatten(2).transpose(1, 2))
             small.append(resize(pixels.detach(), size, align_corners=False).flatten(2))
-        batch = len(pixels)
+        batch = pixels.shape[0]
         query = self.query_feat.weight.expand(batch, -1, -1)
         query_pos = self.query_embed.weight.expand(batch, -1, -1)
         for index, layer in enumerate(self.transformer_decoder.layers):

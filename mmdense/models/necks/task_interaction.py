@@ -70,7 +70,7 @@ class TaskInteraction(TaskAttentionNeck):
 
     def forward(self, feats: DenseFeatures) -> DenseFeatures:
         maps = task_maps('TaskInteraction', feats, self.tasks, self.channels, self.in_index)
-        self.warn_of_batch(len(maps[0]))
+        self.warn_of_batch(maps[0].shape[0])
         attend: dict[str, Callable[..., Tensor]] = dict(
             token=self._over_tokens, pixel=self._alone, released=self._over_batch
         )

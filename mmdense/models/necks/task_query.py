@@ -110,7 +110,7 @@ class TaskQuery(TaskAttentionNeck):
     def forward(self, feats: DenseFeatures) -> DenseFeatures:
         asking = task_maps('TaskQuery', feats, self.tasks, self.channels, self.query_index)
         asked = task_maps('TaskQuery', feats, self.tasks, self.channels, self.key_index)
-        self.warn_of_batch(len(asking[0]))
+        self.warn_of_batch(asking[0].shape[0])
         if self.attention_over == 'token':
             keys = torch.cat([to_tokens(self.pool(x)) for x in asked], dim=1)
         else:

@@ -12,6 +12,7 @@ from torch.nn.grad import conv2d_weight
 from torch.utils.checkpoint import checkpoint
 
 from mmdense.models.losses.functional import full_precision
+from mmdense.ops.onnx import exporting
 from mmdense.utils import ShapeError
 
 IMPLEMENTATIONS = ('auto', 'explicit', 'factorised')
@@ -315,11 +316,26 @@ def _blocks(weights: Tensor, tokens: Tensor) -> Sequence[slice]:
 def _correlations(tokens: Tensor, values: Tensor, window: int, groups: int) -> Tensor:
     """S of all pairs of tasks and all taps: ``(B, J, T * C / J, T * C * f * f)``."""
     x, v = tokens.flatten(1, 2), values.flatten(1, 2)
+    if exporting():
+        return _correlations_by_tap(x, v, window).unflatten(1, (groups, -1)).flatten(3)
     size = (v.shape[1], x.shape[1], window, window)
     sums = [
         conv2d_weight(x[b : b + 1], size, v[b : b + 1], padding=window // 2) for b in range(len(x))
     ]
     return torch.stack(sums).view(len(x), groups, v.shape[1] // groups, -1)
+
+
+def _correlations_by_tap(x: Tensor, v: Tensor, window: int) -> Tensor:
+    """``(B, T * C, T * C, f * f)`` by one product per tap: the batch stays free in a graph."""
+    height, width = x.shape[-2:]
+    padded = F.pad(x, (window // 2,) * 4)
+    flat = v.flatten(2)
+    taps = [
+        flat @ padded[..., dy : dy + height, dx : dx + width].flatten(2).mT
+        for dy in range(window)
+        for dx in range(window)
+    ]
+    return torch.stack(taps, 3)
 
 
 def _widened(*tensors: Tensor) -> tuple[Tensor, ...]:
