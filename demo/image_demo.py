@@ -5,8 +5,8 @@
     python demo/image_demo.py kitchen.jpg CONFIG CHECKPOINT --out-dir outputs
     python demo/image_demo.py 'shots/**/*.jpg' CONFIG CHECKPOINT --flip --formats npz panel
 
-The input is a picture, a folder, a quoted pattern such as ``'shots/**/*.jpg'``, or a video. The config
-is a path or the name of one of mmdense.
+The input is a picture, a folder, a quoted pattern, or a video. The config is a path or the name of
+one of mmdense.
 """
 
 from __future__ import annotations
