@@ -5,21 +5,22 @@ r"""Every dense map of pictures.
     python demo/image_demo.py kitchen.jpg mtl_r18-thin_1xb8-600_rooms-96x128 \
         work_dirs/mtl_r18-thin_1xb8-600_rooms-96x128/iter_600.pth \
         --out-dir outputs
+    python demo/image_demo.py 'shots/**/*.jpg' mtl_r18-thin_1xb8-600_rooms-96x128 \
+        work_dirs/mtl_r18-thin_1xb8-600_rooms-96x128/iter_600.pth --flip --formats npz panel
 
-INPUT is a picture, a folder, a quoted pattern such as ``'shots/**/*.jpg'``, or a video. CONFIG is a
-path or the name of a config of mmdense.
+The input is a picture, a folder, a quoted pattern, or a video. The config is a path or the name of
+one of mmdense.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
 
 from rich.progress import track
 
-from mmdense.apis import DenseInferencer
 from mmdense.apis.inputs import count_inputs
+from mmdense.apis.model_options import add_model_options, looks_of, model_of
 from mmdense.apis.results import Prediction
 from mmdense.apis.savers import FORMATS
 from mmdense.engine.launch import guard
@@ -57,35 +58,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='what a picture that cannot be read does (%(default)s)',
     )
     return parser.parse_args(argv)
-
-
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """What both demos ask about the model."""
-    parser.add_argument('config', help='path or name of a config')
-    parser.add_argument('checkpoint', help='.pth or .safetensors')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (default: a GPU if there is one)')
-    parser.add_argument('--mode', choices=('whole', 'slide'), help='slide: look through windows')
-    parser.add_argument(
-        '--crop-size', nargs=2, type=int, metavar=('H', 'W'), help='windows of --mode slide'
-    )
-    parser.add_argument(
-        '--stride', nargs=2, type=int, metavar=('H', 'W'), help='their steps (two thirds of them)'
-    )
-    parser.add_argument('--flip', action='store_true', help='average with the mirrored picture')
-    parser.add_argument('--no-progress', action='store_true', help='draw no progress bar')
-    parser.add_argument('--debug', action='store_true', help='show tracebacks')
-
-
-def model_of(args: argparse.Namespace) -> DenseInferencer:
-    """The inferencer that the command line asks for."""
-    return DenseInferencer(args.config, args.checkpoint, device=args.device, show_progress=False)
-
-
-def looks_of(args: argparse.Namespace) -> dict[str, Any]:
-    """How pictures are looked at."""
-    pairs = dict(crop_size=args.crop_size, stride=args.stride)
-    sizes = {key: None if pair is None else tuple(pair) for key, pair in pairs.items()}
-    return dict(mode=args.mode, flip=args.flip or None, **sizes)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from image_demo import add_model_options, looks_of, model_of
 from rich.progress import track
 
 from mmdense.apis.inputs import count_inputs, frames_per_second
+from mmdense.apis.model_options import add_model_options, looks_of, model_of
 from mmdense.engine.launch import guard
 from mmdense.utils.command_line import ToolParser
 from mmdense.utils.config_check import ConfigError

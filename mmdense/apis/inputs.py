@@ -98,9 +98,16 @@ def count_inputs(inputs: Any) -> int | None:
     if isinstance(inputs, bytes | bytearray | memoryview | Mapping) or _is_pil(inputs):
         return 1
     if isinstance(inputs, Sequence):
-        counts = [count_inputs(item) for item in inputs]
+        counts = [_count_one(item) for item in inputs]
         return None if None in counts else sum(n for n in counts if n is not None)
     return None
+
+
+def _count_one(item: Any) -> int | None:
+    try:
+        return count_inputs(item)
+    except DataError:
+        return 1  # one of many, which is refused in its turn
 
 
 def _expand(inputs: Any) -> Iterator[Source]:

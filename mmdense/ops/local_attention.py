@@ -58,7 +58,7 @@ def local_attention(
         allowed = torch.ones_like(q[:, :1], dtype=torch.bool) if valid is None else valid
     elif valid is not None:
         k, v = k * valid, v * valid
-    # A graph is spared a node per neighbour. A compiler sees the loop and fuses it. Otherwise it
+    # A graph is spared a node per neighbour. A compiler sees the loop and fuses it; otherwise it
     # is one operator with a backward pass of its own.
     if exporting():
         out = _forward_by_rows(q, k, v, allowed, window, scale)

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 import torch
 from tiny_predictor import tiny_checkpoint, tiny_config
@@ -72,7 +75,7 @@ def test_safetensors_are_the_same_weights(checkpoint, tmp_path):
     for key, value in model.state_dict().items():
         assert torch.equal(value, weights[key])
     (tmp_path / 'y.safetensors').write_bytes(b'junk')
-    with pytest.raises(ConfigError, match=r"y.safetensors' cannot be read"):
+    with pytest.raises(ConfigError, match='cannot be read'):
         init_model(tiny_config(), tmp_path / 'y.safetensors')
     with pytest.raises(ConfigError, match='does not exist'):
         init_model(tiny_config(), tmp_path / 'z.safetensors')
@@ -115,6 +118,12 @@ def test_configs_by_name_and_by_path(tmp_path, monkeypatch):
         ConfigError, match=f'none of|neither a file nor one of the {len(known_configs())}'
     ):
         resolve_config('zzzz')
+
+
+def test_the_room_is_light_to_enter():
+    code = "import sys, mmdense.apis; assert 'torch' not in sys.modules; print(dir(mmdense.apis))"
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert "'DenseInferencer'" in done.stdout
 
 
 def test_names_of_configs_are_unique():

@@ -120,7 +120,9 @@ def test_a_generator_is_read_as_it_is_needed():
 
 
 def test_one_of_many_that_is_missing_is_refused_when_read(tmp_path):
-    sources = list(expand_inputs([picture(), str(tmp_path / 'gone.png'), 7]))
+    inputs = [picture(), str(tmp_path / 'gone.png'), 7]
+    assert count_inputs(inputs[:2]) == 2
+    sources = list(expand_inputs(inputs))
     sources[0].read()
     with pytest.raises(DataError, match='no such file'):
         sources[1].read()

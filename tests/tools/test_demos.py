@@ -1,6 +1,5 @@
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import cv2
@@ -13,13 +12,10 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def demo(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / 'demo'))
-
+def demo():
     def load(path):
         spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
         module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, Path(path).stem, module)
         spec.loader.exec_module(module)
         return module
 
