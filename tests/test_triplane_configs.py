@@ -84,7 +84,7 @@ def twin(path):
 @pytest.mark.slow
 @pytest.mark.parametrize('path', sorted(ROOT.glob('*triplane*.py')), ids=lambda p: p.stem)
 def test_every_config_has_a_twin_that_differs_in_the_regularizer_alone(path):
-    own, plain = (Config.fromfile(p).to_dict() for p in (path, twin(path)))
+    own, plain = (load_file(p).to_dict() for p in (path, twin(path)))
     assert own['model'].pop('regularizers')
     own.pop('custom_hooks', None)  # pictures of the branch
     if 'two-views' in path.stem:  # a loader of pairs, on the same pictures and more
@@ -97,7 +97,7 @@ def test_every_config_has_a_twin_that_differs_in_the_regularizer_alone(path):
 @pytest.mark.slow
 def test_pairs_of_views_meet_in_a_batch():
     """From the config's loader to the loss of the other view."""
-    cfg = Config.fromfile(ROOT / 'triplane_r18-thin_1xb8-800_rooms-96x128_two-views.py')
+    cfg = load_file(ROOT / 'triplane_r18-thin_1xb8-800_rooms-96x128_two-views.py')
     init_default_scope('mmdense')
     loader = cfg.train_dataloader
     loader.update(num_workers=0, persistent_workers=False, batch_size=4)
