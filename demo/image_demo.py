@@ -1,12 +1,13 @@
-"""Every dense map of pictures.
+r"""Every dense map of pictures.
 
 ::
 
-    python demo/image_demo.py kitchen.jpg CONFIG CHECKPOINT --out-dir outputs
-    python demo/image_demo.py 'shots/**/*.jpg' CONFIG CHECKPOINT --flip --formats npz panel
+    python demo/image_demo.py kitchen.jpg mtl_r18-thin_1xb8-600_rooms-96x128 \
+        work_dirs/mtl_r18-thin_1xb8-600_rooms-96x128/iter_600.pth \
+        --out-dir outputs
 
-The input is a picture, a folder, a quoted pattern, or a video. The config is a path or the name of
-one of mmdense.
+INPUT is a picture, a folder, a quoted pattern such as ``'shots/**/*.jpg'``, or a video. CONFIG is a
+path or the name of a config of mmdense.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Every dense map of a video, as a video.
+r"""Every dense map of a video, as a video.
 
 ::
 
-    python demo/video_demo.py walk.mp4 CONFIG CHECKPOINT --out walk_maps.mp4
+    python demo/video_demo.py walk.mp4 mtl_r18-thin_1xb8-600_rooms-96x128 \
+        work_dirs/mtl_r18-thin_1xb8-600_rooms-96x128/iter_600.pth \
+        --out walk_maps.mp4
 
 Frames are read, predicted and written one after another, so that a video of any length fits into
 memory.

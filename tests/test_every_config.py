@@ -19,6 +19,7 @@ CONFIGS = sorted(p for p in ROOT.glob('*/*.py') if p.parent.name != '_base_')
 #: Name of the data in file names to the data sets that it stands for.
 DATA_SETS = dict(
     rooms=('Rooms',),
+    folder=('Folder',),
     nyud=('NYUDv2',),
     nyuv2=('NYUv2',),
     pascal=('PASCALContext',),

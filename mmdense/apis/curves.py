@@ -21,8 +21,6 @@ _DIAGNOSTICS = 'gradient_diagnostics.json'
 _RESULTS = ('results_val.json', 'results_test.json')
 #: Written beside what a row measures.
 _COUNTERS = ('iter', 'step', 'epoch')
-#: Logged by training and validation alike.
-_TIMES = ('time', 'data_time')
 _LOSS, _WEIGHT = '.loss', '.weight'
 _COSINE, _CONFLICTS = 'gradients/cos_', 'gradients/conflicts'
 
@@ -151,8 +149,6 @@ def _add_rows(
         step = max(step, last)
         for name, value in row.items():
             if name not in _COUNTERS and isinstance(value, int | float):
-                if target is validation and name in _TIMES:
-                    name = f'validation {name}'
                 target.setdefault(name, {})[step] = float(value)
 
 
@@ -254,8 +250,9 @@ def _shared_panels(runs: Sequence[RunCurves], tasks: Sequence[str]) -> list[Pane
 
 def _metric_panel(runs: Sequence[RunCurves], name: str) -> Panel:
     detail = next((run.details[name] for run in runs if name in run.details), {})
-    better = detail.get('higher_is_better')
-    arrow = '' if better is None else ' (higher is better)' if better else ' (lower is better)'
+    arrow = {True: ' (higher is better)', False: ' (lower is better)', None: ''}[
+        detail.get('higher_is_better')
+    ]
     panel = _panel(f'{name}{arrow}', runs, {name: ''}, markers=True)
     return panel._replace(ylabel=detail.get('unit') or '')
 
@@ -280,7 +277,7 @@ def _panel(
             if not curves:
                 continue
             several = len(names) > 1
-            shown = label if label and len(labels) == 1 else f'{label} {run_name}'.strip()
+            shown = label if several and len(labels) == 1 else f'{label} {run_name}'.strip()
             color, style = (series, place) if several else (place, 0)
             if len(curves) > 1:
                 shown += f' ({len(curves)} runs)'

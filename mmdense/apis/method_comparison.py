@@ -162,13 +162,13 @@ def _name(row: MethodCost, base: Path | None) -> str:
     return f'{row.name} {numbered}'
 
 
-def write_between_markers(path: Path, table: str) -> None:
-    """Put a table into a page, in the place of the one that stands between :data:`MARKERS`.
+def write_between_markers(path: Path, table: str, markers: tuple[str, str] = MARKERS) -> None:
+    """Put a table into a page, in the place of the one that stands between two marks.
 
     Raises:
         DataError: If the page is missing or does not have both markers once and in order.
     """
-    begin, end = MARKERS
+    begin, end = markers
     if not path.is_file():
         raise DataError(f'{path}: there is no such page. It needs the lines {begin} and {end}.')
     text = path.read_text()

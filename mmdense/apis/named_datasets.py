@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mmdense.datasets.folder_description import read_description
 from mmdense.utils import DataError, suggest
 
 _METRIC = dict(type='Depth', max_depth=1000.0)
@@ -30,6 +31,8 @@ _CONFIGS: dict[str, dict[str, Any]] = {
             part=dict(type='Part'),
         ),
     ),
+    # Its tasks are those of its description.
+    'folder': dict(type='FolderDataset', data_root='data/folder', split='{split}'),
     'nyud': dict(
         type='NYUDv2Dataset',
         data_root='data/nyud',
@@ -113,6 +116,8 @@ def named_dataset(
     }
     if data_root is not None:
         cfg['data_root'] = data_root
+    if 'tasks' not in cfg:
+        cfg['tasks'] = read_description(cfg['data_root']).task_configs()
     for key in tasks:
         if key not in cfg['tasks']:
             raise DataError(f"'{name}' has no task '{key}'. {suggest(key, cfg['tasks'])}")

@@ -7,6 +7,7 @@ from .cityscapes import (
     CityscapesDataset,
     CityscapesSmallDataset,
 )
+from .folder import FolderDataset
 from .nyudv2 import NYUD_CLASSES, NYUDv2Dataset
 from .nyuv2 import NYUV2_CLASSES, NYUv2Dataset
 from .pascal_context import PASCAL_CLASSES, PASCALContextDataset
@@ -25,6 +26,7 @@ __all__ = [
     'BaseDenseDataset',
     'CityscapesDataset',
     'CityscapesSmallDataset',
+    'FolderDataset',
     'NYUDv2Dataset',
     'NYUv2Dataset',
     'PASCALContextDataset',

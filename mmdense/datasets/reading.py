@@ -170,9 +170,18 @@ def read_binary(
     Raises:
         DataError: If the map has other values.
     """
-    stored = read_map(path, backend_args)
+    return binary_map(one_channel(read_map(path, backend_args)), path, one)
+
+
+def one_channel(stored: Array) -> Array:
+    """``(H, W)`` of a map whose channels are equal, as editors save grey pictures."""
     if stored.ndim == 3 and (stored == stored[..., :1]).all():
-        stored = stored[..., 0]
+        return stored[..., 0]
+    return stored
+
+
+def binary_map(stored: Array, path: str, one: int | None = None) -> Array:
+    """:func:`read_binary` of an array that was read from ``path``."""
     if one is None:
         one = 255 if stored.max() > 1 else 1
     grey = stored.dtype == np.uint8 and one == 255
@@ -295,21 +304,27 @@ def check_axes(axes: str) -> str:
 
 
 def folder_index(
-    folder: str, endings: Sequence[str], backend_args: dict[str, Any] | None = None
+    folder: str,
+    endings: Sequence[str],
+    backend_args: dict[str, Any] | None = None,
+    recursive: bool = False,
 ) -> dict[str, str]:
     """Stem to file name for the files of a folder, by one listing; {} if it is absent.
 
     Args:
-        folder (str): The folder, not searched below.
+        folder (str): The folder, not searched below unless ``recursive``.
         endings (Sequence[str]): How names end after the stem, such as ``('.png', '.jpg')`` or
             ``('_disparity.png',)``, in any case; the first wins.
         backend_args (dict | None): File backend.
+        recursive (bool): Whether folders below count; stems and names then hold their path.
     """
     if not fileio.isdir(folder, backend_args=backend_args):
         return {}
     lowered = [ending.lower() for ending in endings]
     found: dict[str, tuple[int, str]] = {}
-    for name in fileio.list_dir_or_file(folder, list_dir=False, backend_args=backend_args):
+    for name in fileio.list_dir_or_file(
+        folder, list_dir=False, recursive=recursive, backend_args=backend_args
+    ):
         low = name.lower()
         for rank, ending in enumerate(lowered):
             if low.endswith(ending):

@@ -141,12 +141,12 @@ def disturb(model: nn.Module, seed: int = 0, share: float = 0.3) -> None:
 
     for parameter in model.parameters():
         spread = parameter.float().std().item() if parameter.numel() > 1 else 0.0
-        parameter.add_(noise(parameter), alpha=share * max(spread, 0.05))
+        parameter.add_(share * max(spread, 0.05) * noise(parameter))
     for name, buffer in model.named_buffers():
         if name.endswith('running_mean'):
-            buffer.add_(noise(buffer), alpha=0.1)
+            buffer += 0.1 * noise(buffer)
         elif name.endswith('running_var'):
-            buffer.mul_(torch.exp(share * noise(buffer)))
+            buffer *= torch.exp(share * noise(buffer))
 
 
 def shapes_to_check(

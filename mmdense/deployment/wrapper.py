@@ -67,6 +67,8 @@ class DeployedModel(nn.Module):
         self.target_size = preprocessor.target_size
         self.pad_mode: str = preprocessor.pad_mode
         # Copies: the preprocessor goes on in its own place.
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer('mean', preprocessor.mean.detach().clone(), persistent=False)
         self.register_buffer('std', preprocessor.std.detach().clone(), persistent=False)
 

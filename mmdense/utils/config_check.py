@@ -236,7 +236,7 @@ class _Checker:
 
     def nested(self, cfg: Mapping[str, Any], path: str) -> None:
         for key, value in cfg.items():
-            if key in _NESTED:
+            if key in _NESTED and not (_NESTED[key] is _TASKS and _is_patterns(value)):
                 self.visit(value, f'{path}.{key}', _NESTED[key])
 
     def dataloader(self, cfg: Any, path: str) -> None:
@@ -276,6 +276,14 @@ def unexpected_key(target: Callable[..., Any], key: str, names: frozenset[str]) 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _is_patterns(value: Any) -> bool:
+    """Whether names stand for regular expressions, by which `LossBalancerHook` sorts losses."""
+    if not isinstance(value, Mapping):
+        return False
+    texts = [v if _is_list(v) else [v] for v in value.values()]
+    return bool(texts) and all(isinstance(text, str) for several in texts for text in several)
 
 
 def _has_scalar(value: Mapping[str, Any]) -> bool:

@@ -138,16 +138,22 @@ def test_what_is_kept_for_backward_is_counted_once(squares):
         del CORES['chain']
 
 
-def test_triplane_forms_agree():
+@pytest.mark.parametrize('fine', [0, 4])
+def test_triplane_forms_agree(fine):
+    # 9 rows: the checkpointed form makes two bands of them.
     options = argparse.Namespace(
-        batch=1, grid=(3, 4), coarse=5, fine=4, channels=3, hidden=4, outputs=(2, 1)
+        batch=2, grid=(9, 4), coarse=5, fine=fine, channels=3, hidden=4, outputs=(2, 1)
     )
     core = CORES['triplane']
     rows = measure_core(core, options, core.forms, ONCE)
-    assert [row.form for row in rows] == ['naive', 'factorised_whole', 'factorised']
+    assert [row.form for row in rows] == [
+        'naive', 'naive_checkpointed', 'factorised_autograd', 'factorised_whole', 'factorised'
+    ]  # fmt: skip
     assert all(row.difference < 1e-4 for row in rows)
+    kept = {row.form: row.kept_mib for row in rows}
+    assert kept['naive_checkpointed'] < kept['factorised'] < kept['factorised_autograd']
     assert [core.size(o) for o in core.series(options)][-1] == 4032
-    assert '3 x 4 rays, 5 + 4 depths' in core.describe(options)
+    assert f'9 x 4 rays, 5 + {fine} depths' in core.describe(options)
 
 
 def test_unknown_core_is_answered_with_the_known_ones(tool, capsys):

@@ -50,7 +50,7 @@ def train(path, registry, work_dir, samples, make_small, **changes):
     runner = Runner(
         # Whatever scope an earlier run in this process has left.
         model=registry.build(dict(cfg.model, _scope_=registry.scope)),
-        custom_hooks=cfg.custom_hooks,
+        custom_hooks=cfg.get('custom_hooks'),
         work_dir=str(work_dir),
         experiment_name=f'{Path(work_dir).name}_{len(changes)}',
         train_dataloader=DataLoader(samples, batch_size=2, collate_fn=pseudo_collate),

@@ -28,7 +28,16 @@ def rooms(layout, out, *options):
     )  # fmt: skip
 
 
-LAYOUTS = ['nyud', 'nyud-mt', 'nyuv2', 'pascal', 'cityscapes', 'cityscapes-small', 'taskonomy']
+LAYOUTS = [
+    'folder',
+    'nyud',
+    'nyud-mt',
+    'nyuv2',
+    'pascal',
+    'cityscapes',
+    'cityscapes-small',
+    'taskonomy',
+]
 
 
 @pytest.mark.parametrize('layout', LAYOUTS)

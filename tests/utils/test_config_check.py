@@ -123,6 +123,15 @@ def test_dicts_with_a_type_of_their_own_are_left_alone():
     assert [item.path for item in found] == ['model.schedule']
 
 
+def test_patterns_of_tasks_are_no_tasks():
+    """The documented command for the projects stopped at the hook that sorts losses into tasks."""
+    tasks = dict(decode=r'^decode\.', aux=[r'^aux\.', 'loss_aux'])
+    hook = dict(type='LossBalancerHook', tasks=tasks, balancer=dict(type='UncertaintyWeights'))
+    assert not check_config(dict(default_scope='mmdense', custom_hooks=[hook]))
+    hook['balancer']['type'] = 'UncertaintyWeigths'
+    assert check_config(dict(default_scope='mmdense', custom_hooks=[hook]))
+
+
 def test_part_without_type():
     text = problem(model=dict(type='DensePredictor', backbone=dict(depth=50)))
     assert text.startswith('model.backbone: has no `type`')

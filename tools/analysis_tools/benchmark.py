@@ -5,6 +5,11 @@ A config::
     python tools/analysis_tools/benchmark.py \
         configs/baselines/mtl_r18-thin_1xb8-600_rooms-96x128.py --workers 0 2
 
+Training with something over training without, in turns; without a second config, the first one
+without its regularizers::
+
+    python tools/analysis_tools/benchmark.py CONFIG --against [OTHER_CONFIG]
+
 The core of a method, one function in several equal forms (``--core NAME --help`` for its sizes)::
 
     python tools/analysis_tools/benchmark.py --core cross_task_affinity --grid 72 96 --tasks 3
@@ -21,15 +26,16 @@ import json
 import sys
 
 import torch
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from terminaltables import AsciiTable
 
 from mmdense.apis.benchmark import Row, Settings, benchmark
 from mmdense.apis.core_benchmarks import CORES, Core, CoreRow, CoreSettings, measure_core, slope
-from mmdense.apis.model_parts import input_size
+from mmdense.apis.cost_ratio import CostRatio, clock_name, measure_ratios
+from mmdense.apis.model_parts import deployed, input_size
 from mmdense.engine.launch import guard, load_config
 from mmdense.utils.command_line import ToolParser
-from mmdense.utils.config_check import require_valid_config
+from mmdense.utils.config_check import ConfigError, require_valid_config
 
 
 def protocol(settings: Settings) -> str:
@@ -76,6 +82,9 @@ def run(args: argparse.Namespace) -> None:
         train=not args.no_train,
         memory=not args.no_memory,
     )
+    if args.against is not None:
+        run_against(cfg, settings, args)
+        return
     rows = benchmark(cfg, settings)
     if args.json:
         found = dict(
@@ -89,14 +98,57 @@ def run(args: argparse.Namespace) -> None:
     print(protocol(settings))
     print(table(rows))
     if settings.memory:
-        print(
-            'peak: '
-            + (
-                "torch's max_memory_allocated."
-                if settings.device.startswith('cuda')
-                else 'rise of the peak resident memory of a process of its own.'
-            )
+        print(peak_note(settings))
+
+
+def peak_note(settings: Settings) -> str:
+    """What peak memory is, on this device."""
+    if settings.device.startswith('cuda'):
+        return "peak: torch's max_memory_allocated."
+    return 'peak: rise of the peak resident memory of a process of its own.'
+
+
+def run_against(cfg: Config, settings: Settings, args: argparse.Namespace) -> None:
+    """Measure two trainings in turns and print the ratios."""
+    if args.against:
+        other = load_config(args.against, args.cfg_options)
+        require_valid_config(other, args.against)
+    elif cfg.model.get('regularizers'):
+        other = deployed(cfg)
+    else:
+        raise ConfigError(
+            f'--against: {args.config} has no regularizers to train without; name the config to '
+            'compare it with.'
         )
+    rows = measure_ratios(cfg, other, settings)
+    title = f'training, {protocol(settings)} of each, in turns, {clock_name(settings)}'
+    if args.json:
+        found = dict(
+            config=args.config,
+            against=args.against or 'the same without regularizers',
+            protocol=title,
+            settings=dataclasses.asdict(settings),
+            rows=[dataclasses.asdict(row) for row in rows],
+        )
+        print(json.dumps(found, indent=2))
+        return
+    print(title)
+    print(ratio_table(rows))
+    print('ratio of times: median over pairs of steps, and their quartiles.')
+    if settings.memory:
+        print(peak_note(settings))
+
+
+def ratio_table(rows: list[CostRatio]) -> str:
+    """The ratios as people read them."""
+    lines = [['', 'with', 'without', 'ratio']]
+    for row in rows:
+        values = ['-' if v is None else f'{v:.2f}' for v in (row.with_it, row.without)]
+        cell = '-' if row.ratio is None else f'{row.ratio:.3f}'
+        if row.low is not None:
+            cell += f' ({row.low:.3f} to {row.high:.3f})'
+        lines.append([row.what, *values, cell])
+    return AsciiTable(lines).table
 
 
 def ratio(first: float | None, other: float | None) -> str:
@@ -207,6 +259,14 @@ def main(argv: list[str] | None = None) -> int:
         default=[],
         metavar='N',
         help='also measure the training loader with so many processes, for example 0 2 4',
+    )
+    parser.add_argument(
+        '--against',
+        nargs='?',
+        const='',
+        metavar='CONFIG',
+        help='compare the training with that of another config, or, without a name, with the same '
+        'one without its regularizers',
     )
     parser.add_argument('--no-train', action='store_true', help='inference only')
     parser.add_argument('--no-memory', action='store_true', help='leave peak memory out')

@@ -1,9 +1,10 @@
-"""Memory of inference while pictures are streamed to disk.
+r"""Memory of inference while pictures are streamed to disk.
 
 ::
 
-    python tools/analysis_tools/inference_memory.py CONFIG CHECKPOINT --pictures 1000
-    python tools/analysis_tools/inference_memory.py CONFIG --pictures 300 --vary
+    python tools/analysis_tools/inference_memory.py \
+        mtl_r18-thin_1xb8-600_rooms-96x128 \
+        work_dirs/mtl_r18-thin_1xb8-600_rooms-96x128/iter_600.pth --pictures 1000
 
 Pictures are made as they are needed; their maps are written and forgotten. What the process holds
 after the first 100 pictures and at the end must be about the same.

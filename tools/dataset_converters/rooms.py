@@ -3,6 +3,7 @@
 ::
 
     python tools/dataset_converters/rooms.py --layout nyud --out data/nyud --train 40 --val 10
+    python tools/dataset_converters/rooms.py --layout folder --out data/folder --size 96 128
 """
 
 import argparse
@@ -10,11 +11,13 @@ import sys
 from pathlib import Path
 
 from mmdense.apis.convert import converter_parser, run_converter, size_option
+from mmdense.datasets.rooms.constants import CLASSES, PARTS
 from mmdense.datasets.sources import RoomsSource
 from mmdense.datasets.sources.rooms_mapping import LAYOUTS, normal_categories
 from mmdense.datasets.writers import (
     CityscapesSmallWriter,
     CityscapesWriter,
+    FolderWriter,
     LayoutWriter,
     NYUDWriter,
     NYUv2Writer,
@@ -38,6 +41,9 @@ def build(args: argparse.Namespace) -> tuple[RoomsSource, LayoutWriter]:
     source = RoomsSource(args.layout, counts, size, args.seed, args.num_classes)
     out, overwrite = args.out, args.overwrite
     writers = {
+        'folder': lambda: FolderWriter(
+            out, dict(semseg=CLASSES, part=PARTS), overwrite=overwrite, name='rooms'
+        ),
         'nyud': lambda: NYUDWriter(out, 'png', overwrite),
         'nyud-mt': lambda: NYUDWriter(out, 'npy', overwrite),
         'nyuv2': lambda: NYUv2Writer(out, overwrite),

@@ -2,10 +2,9 @@ r"""Export a model to one ONNX or ``torch.export`` file, and compare it with PyT
 
 ::
 
-    python tools/deployment/export.py polymax_convnext-atto_1xb8-quickstart_rooms-96x128 \
-        work_dirs/quickstart/iter_2000.pth --out model.onnx
-    python tools/deployment/export.py configs/demt/demt_r18-thin_1xb8-600_rooms-96x128.py \
-        iter_600.pth --out model.pt2 --shape 96 128 --dynamic batch,size
+    python tools/deployment/export.py mtl_r18-thin_1xb8-600_rooms-96x128 \
+        work_dirs/mtl_r18-thin_1xb8-600_rooms-96x128/iter_600.pth \
+        --out model.onnx --shape 96 128
 
 ``--dynamic batch`` (the default) leaves the number of pictures free, ``--dynamic batch,size`` the
 size as well, as far as the model allows; ``--dynamic none`` fixes both.

@@ -1,9 +1,8 @@
-r"""What an exported network or a published checkpoint holds and says of itself.
+"""What an exported network or a published checkpoint holds and says of itself.
 
 ::
 
     python tools/deployment/inspect_model.py model.onnx
-    python tools/deployment/inspect_model.py published/quickstart-01234567.pth --json
 """
 
 import argparse

@@ -1,9 +1,9 @@
-r"""Export every method of the library and compare it with PyTorch.
+"""Export every method of the library and compare it with PyTorch.
 
 ::
 
+    python tools/deployment/parity.py --methods DeMT InvPT
     python tools/deployment/parity.py --json work_dirs/parity.json --write docs/deployment.md
-    python tools/deployment/parity.py --methods DeMT InvPT --fixed-size
 
 Methods that are in the JSON file already are passed over, so that an interrupted run goes on.
 """
@@ -13,9 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-from mmengine.logging import MMLogger
-
-from mmdense.deployment.method_parity import FREEDOM, METHODS, measure_all, passes, write_page
+from mmdense.deployment.method_parity import METHODS, measure_all, passes, write_page
 from mmdense.deployment.parity import TOLERANCE
 from mmdense.engine.launch import guard
 from mmdense.utils import suggest
@@ -28,11 +26,8 @@ def run(args: argparse.Namespace) -> int:
     for name in args.methods or ():
         if name not in METHODS:
             raise ConfigError(f'--methods {name!r}. {suggest(name, METHODS)}')
-    # Initialisation says a line per weight.
-    MMLogger.get_current_instance().setLevel('WARNING')
     path = Path(args.json)
-    freedom = FREEDOM[1:] if args.fixed_size else FREEDOM
-    for index, (name, row) in enumerate(measure_all(path, args.methods, freedom), 1):
+    for index, (name, row) in enumerate(measure_all(path, args.methods), 1):
         print(f'[{index}] {name}: {line(row)}', flush=True)
     rows = json.loads(path.read_text()) if path.is_file() else {}
     if args.write:
@@ -59,9 +54,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--methods', nargs='+', metavar='NAME', help=f'of: {", ".join(METHODS)}')
     parser.add_argument(
         '--json', default='work_dirs/parity.json', help='results (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--fixed-size', action='store_true', help='do not try to leave the size free: much faster'
     )
     parser.add_argument('--write', metavar='PAGE', help='page whose table is replaced')
     parser.add_argument(

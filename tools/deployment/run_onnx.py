@@ -1,4 +1,4 @@
-"""Run an exported network on pictures, with numpy and onnxruntime alone.
+"""Run an exported network on pictures with numpy and onnxruntime alone.
 
 ::
 
@@ -235,11 +235,10 @@ def describe(network, task, values):
 
 def main(argv=None):
     """Read the command line and return the exit code."""
-    # The form of the other tools' help, without their parser: nothing of mmdense may be needed.
-    title, _, rest = __doc__.replace('``', '').partition('\n\n')
     parser = argparse.ArgumentParser(
-        description=title,
-        epilog=rest.replace('::\n', 'Examples:\n'),
+        description='Run an exported network on pictures, with numpy and onnxruntime alone.',
+        epilog='Examples:\n\n'
+        '    python tools/deployment/run_onnx.py model.onnx photo.jpg --out-dir maps',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('model', help='.onnx file of tools/deployment/export.py')

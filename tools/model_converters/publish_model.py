@@ -2,13 +2,11 @@ r"""Strip a checkpoint, state what it is, and name it after its SHA-256.
 
 ::
 
-    python tools/model_converters/publish_model.py work_dirs/quickstart/iter_2000.pth \
-        published/quickstart.pth --licence CC-BY-4.0
-    python tools/model_converters/publish_model.py work_dirs/quickstart/iter_2000.pth \
-        published/quickstart.safetensors --results work_dirs/quickstart/results_val.json
+    python tools/model_converters/publish_model.py \
+        work_dirs/quickstart/iter_900.pth published/quickstart.pth --licence CC-BY-4.0
 
-The file loads with ``torch.load(file, weights_only=True)``, or, as ``.safetensors``, with that
-library. ``tools/deployment/inspect_model.py`` prints what it says of itself.
+The file loads with ``torch.load(file, weights_only=True)``, or, with ``--format safetensors``,
+with that library. ``python tools/deployment/inspect_model.py FILE`` prints what it says of itself.
 """
 
 import argparse

@@ -102,6 +102,7 @@ def encode(sample: RoomSample, key: list) -> bytes:
         'holes': np.packbits(gt['depth'] != sample.depth),
         'intrinsics': sample.intrinsics,
         'pose': sample.pose,
+        'albedo': sample.albedo,
     }
     for name, values in (
         ('labels', labels.view(np.uint8).reshape(labels.size, -1)),
@@ -164,8 +165,8 @@ def _rebuild(arrays: dict[str, Array]) -> RoomSample:
         'saliency': maps['saliency'],
         'part': maps['part'],
     }
-    intrinsics, pose = arrays['intrinsics'].copy(), arrays['pose'].copy()
-    return RoomSample(image, gt, depth, instances, intrinsics, pose)
+    intrinsics, pose, albedo = (arrays[k].copy() for k in ('intrinsics', 'pose', 'albedo'))
+    return RoomSample(image, gt, depth, instances, intrinsics, pose, albedo)
 
 
 def _runs(starts: Array, count: int) -> Array:

@@ -11,7 +11,7 @@ from .constants import SPLITS
 from .dice import SENSOR_STREAM, make_rng
 from .raycast import Rays, cast
 from .scene import Scene, sample_scene
-from .shading import expose, shade
+from .shading import display_colors, expose, shade
 from .surface import describe_surface
 from .textures import paint
 
@@ -39,6 +39,9 @@ class RoomSample:
             3 to 6 the walls. Stable across views and sizes of one scene.
         intrinsics: ``(3, 3)`` float64 in pixels, centre of pixel i at i + 0.5.
         pose: Camera-to-world ``(4, 4)`` float64, metres, of the camera axes above.
+        albedo: ``(H, W, 3)`` uint8, RGB: colour of the surfaces without light, shade, noise and
+            white balance, in the tone of ``image`` (gamma 2). Of a surface that shines by
+            itself, the colour in which it does. :func:`truth_of` gives it as a map in [0, 1].
     """
 
     image: Array
@@ -47,6 +50,13 @@ class RoomSample:
     instances: Array
     intrinsics: Array
     pose: Array
+    albedo: Array
+
+
+def truth_of(room: RoomSample, key: str) -> Array:
+    """Ground truth by its key: those of ``room.gt``, and ``albedo``, float32 in [0, 1]."""
+    # Made of bytes when it is asked for, because few ask.
+    return room.albedo / np.float32(255) if key == 'albedo' else room.gt[key]
 
 
 def render_room(
@@ -119,7 +129,8 @@ def render_scene(
         'saliency': find_salient(instances, depth, scene.foreground, scene.people),
         'part': label_parts(solids.part, index),
     }
-    return RoomSample(image, gt, depth, instances, rays.intrinsics, rays.pose)
+    albedo = display_colors(painted.albedo, size)
+    return RoomSample(image, gt, depth, instances, rays.intrinsics, rays.pose, albedo)
 
 
 def _camera_normals(normal: Array, pose: Array, size: tuple[int, int]) -> Array:

@@ -10,7 +10,7 @@ from mmdense.registry import DATASETS
 from ..base import BaseDenseDataset
 from .cache import RoomCache
 from .constants import CLASSES, PALETTE, PARTS
-from .render import RoomSample, check_request, render_room
+from .render import RoomSample, check_request, render_room, truth_of
 
 
 @DATASETS.register_module()
@@ -33,12 +33,13 @@ class RoomsDataset(BaseDenseDataset):
 
     Args:
         tasks (Mapping): Any of ``semseg`` (13 classes), ``depth``, ``normal``,
-            ``boundary``, ``saliency``, ``part`` (7 classes).
+            ``boundary``, ``saliency``, ``part`` (7 classes); and ``albedo``, RGB in [0, 1], for
+            a task of your own (``projects/example_new_task``).
         length (int): Number of scenes.
         split (str): 'train', 'val' or 'test'.
         size (tuple[int, int]): (H, W) in pixels, at least 8 each.
         seed (int): Family of scenes, 0 to 2**32 - 1.
-        cache_dir (str | None): Folder that keeps rendered pictures, about 0.6 MB each at
+        cache_dir (str | None): Folder that keeps rendered pictures, about 1 MB each at
             240x320. Safe to share between processes; damaged files are rendered anew.
             None renders each time.
         second_view (bool): Whether samples have the second camera's picture.
@@ -61,7 +62,8 @@ class RoomsDataset(BaseDenseDataset):
         palette=PALETTE,
         task_classes=dict(part=PARTS),
     )
-    available_tasks = ('semseg', 'depth', 'normal', 'boundary', 'saliency', 'part')
+    # No task of the library is called 'albedo'; projects/example_new_task has one.
+    available_tasks = ('semseg', 'depth', 'normal', 'boundary', 'saliency', 'part', 'albedo')
 
     def __init__(
         self,
@@ -114,7 +116,7 @@ class RoomsDataset(BaseDenseDataset):
         room: RoomSample = get(self.seed, self.split, index, self.size, view)
         return dict(
             img=room.image,
-            gt={key: room.gt[key] for key in self.tasks},
+            gt={key: truth_of(room, key) for key in self.tasks},
             intrinsics=room.intrinsics,
             pose=room.pose,
         )

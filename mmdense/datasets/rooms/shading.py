@@ -124,6 +124,12 @@ def _contact(surface: Surface, shadows: list[Shadow]) -> Array:
     return result
 
 
+def display_colors(linear: Array, size: tuple[int, int]) -> Array:
+    """Linear RGB ``(3, n)`` as a picture ``(H, W, 3)`` uint8 by a square root (gamma 2)."""
+    display = np.sqrt(np.clip(linear, 0, 1)) * 255 + 0.5
+    return np.ascontiguousarray(display.astype(np.uint8).T).reshape(*size, 3)
+
+
 def expose(linear: Array, grain: float, size: tuple[int, int], rng: np.random.Generator) -> Array:
     """Linear RGB ``(3, n)`` to a noisy picture ``(H, W, 3)`` uint8.
 

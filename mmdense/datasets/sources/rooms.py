@@ -107,6 +107,7 @@ class RoomsSource:
 
 #: Layout to the tasks it is written with.
 _TASKS = {
+    'folder': ('semseg', 'depth', 'normal', 'boundary', 'saliency', 'part'),
     'nyud': ('semseg', 'depth', 'normal', 'boundary'),
     'nyud-mt': ('semseg', 'depth', 'normal', 'boundary'),
     'nyuv2': ('semseg', 'depth', 'normal'),

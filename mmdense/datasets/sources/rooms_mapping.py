@@ -43,6 +43,7 @@ class RoomsLayout:
 
 
 LAYOUTS = {
+    'folder': RoomsLayout(((240, 320),), tuple(range(len(CLASSES)))),
     'nyud': RoomsLayout(((425, 560),), NYUD, 30),
     'nyud-mt': RoomsLayout(((425, 560),), NYUD, 30),
     'nyuv2': RoomsLayout(((288, 384),), NYUV2),

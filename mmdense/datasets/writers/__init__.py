@@ -2,6 +2,7 @@
 
 from .base import LayoutWriter
 from .cityscapes import CityscapesSmallWriter, CityscapesWriter
+from .folder import FolderWriter
 from .nyud import NYUDWriter
 from .nyuv2 import NYUv2Writer
 from .pascal_context import AnnotatedObject, PASCALContextWriter
@@ -11,6 +12,7 @@ __all__ = [
     'AnnotatedObject',
     'CityscapesSmallWriter',
     'CityscapesWriter',
+    'FolderWriter',
     'LayoutWriter',
     'NYUDWriter',
     'NYUv2Writer',

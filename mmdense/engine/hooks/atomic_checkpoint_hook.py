@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from mmdense.engine.optim_wrappers.sharded_state import gathered_state
 from mmdense.models.regularizers.train_only import strip_checkpoint
 from mmdense.registry import HOOKS
 from mmdense.utils.checkpoints import save_under_digest
@@ -25,7 +27,8 @@ class AtomicCheckpointHook(CheckpointHook):
     checkpoint appears under its name when it is whole, then ``last_checkpoint`` points
     to it, then the outdated ones go. Arguments as in ``CheckpointHook``; checkpoints on
     the local disk only get this treatment, ``backend_args`` for other storage is passed
-    on as it is. Files that ``published_keys`` asks for have no weights of training-only parts.
+    on as it is. State that ``ZeroRedundancyOptimizer`` deals out to the processes is gathered
+    ahead. Files that ``published_keys`` asks for have no weights of training-only parts.
     """
 
     def __init__(self, *args: Any, backend_args: dict[str, Any] | None = None, **kwargs: Any):
@@ -41,17 +44,18 @@ class AtomicCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        runner.save_checkpoint(
-            self.out_dir,
-            name,
-            self.file_client_args,
-            save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler,
-            meta=meta,
-            by_epoch=self.by_epoch,
-            backend_args=self.backend_args,
-            **self.args,
-        )
+        with gathered_state(runner.optim_wrapper) if self.save_optimizer else nullcontext():
+            runner.save_checkpoint(
+                self.out_dir,
+                name,
+                self.file_client_args,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
         if not is_main_process():
             return
         atomic_write_text(Path(runner.work_dir) / 'last_checkpoint', str(self.last_ckpt))

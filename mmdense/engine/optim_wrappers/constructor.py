@@ -30,11 +30,12 @@ class PatternOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     Learned weights of a loss balancer form a group of their own, without weight decay.
 
-    Args (in ``paramwise_cfg``):
-        lr_mult (Mapping[str, float]): Regular expression to factor, tried in order.
-        no_decay (Sequence[str]): Regular expressions.
-        decay_vectors (bool): Decay parameters with at most one dimension too. Defaults
-            to False.
+    Entries of ``paramwise_cfg``:
+
+    - ``lr_mult`` (Mapping[str, float]): Regular expression to factor, tried in order.
+    - ``no_decay`` (Sequence[str]): Regular expressions.
+    - ``decay_vectors`` (bool): Decay parameters with at most one dimension too. Defaults
+      to False.
 
     Raises:
         KeyError: If ``paramwise_cfg`` has an unknown key.

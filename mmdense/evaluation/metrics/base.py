@@ -28,7 +28,7 @@ Sample = Mapping[str, Any]
 class StampedMetric(BaseMetric):
     """Base of metrics that say how their numbers were made.
 
-    Class attributes:
+    Attributes:
         higher_is_better (dict[str, bool | None]): Direction of every number; None has none.
         percent (frozenset[str]): Numbers that are stored as fractions and printed in
             percent.

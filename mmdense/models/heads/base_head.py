@@ -106,6 +106,14 @@ class BaseDenseHead(BaseModule):
             configs = self.intermediate_task.losses
             self.losses_of_intermediate = nn.ModuleList(MODELS.build(dict(c)) for c in configs)
 
+    def init_weights(self) -> None:
+        """Apply ``init_cfg``; what the constructor initialised is not drawn again."""
+        for module in self.modules():
+            # mmcv's layers, which would draw anew and overwrite what `init_cfg` says.
+            if not isinstance(module, BaseModule) and hasattr(module, 'init_weights'):
+                module.is_init = True
+        super().init_weights()
+
     @property
     def config_key(self) -> str:
         """How a config calls this head, for messages."""

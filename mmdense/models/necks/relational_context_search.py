@@ -40,8 +40,8 @@ class RelationalContextSearch(BaseRelationalContext):
     candidates: every parameter keeps a gradient on every process.
 
     Args:
-        in_channels, tasks, task_channels, channels, context_channels, auxiliary_tasks, contexts,
-            mask_padding: As in :class:`RelationalContext`.
+        in_channels, tasks, task_channels, channels: As in :class:`RelationalContext`.
+        context_channels, auxiliary_tasks, contexts, mask_padding: As there.
 
     Attributes:
         genotype_logits (nn.Parameter): ``(T, T, 5)`` by target, source and code.

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.model import BaseModel, ModuleList
+from mmengine.model import BaseModel, ModuleDict, ModuleList
 from torch import Tensor, nn
 
 from mmdense.models.balancers import StepLosses, balance_step, is_auxiliary
@@ -158,7 +158,8 @@ class DensePredictor(BaseModel):
                 f'model.heads lacks a head for {missing}: every task of `tasks` needs one. '
                 'Add a head or drop the task.'
             )
-        return nn.ModuleDict({key: built[key] for key in self.tasks})
+        # mmengine's dict, as for necks.
+        return ModuleDict({key: built[key] for key in self.tasks})
 
     def _heads(self) -> Iterator[tuple[str, Any]]:
         """Heads with their task key; their methods are BaseDenseHead's."""

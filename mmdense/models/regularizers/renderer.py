@@ -196,10 +196,8 @@ class TriplaneRenderer(nn.Module):
         window: tuple[int, int, int, int] | None,
     ) -> tuple[dict[str, Tensor], dict[str, RayDetails]]:
         """The same by :func:`render_naive`, one task at a time."""
-        if window is not None:
-            raise ValueError("backend='naive' renders the whole grid; set ray_patch=1.")
         heads = field.heads()
-        options: dict[str, Any] = dict(density=field.shared_density(), details=True)
+        options: dict[str, Any] = dict(density=field.shared_density(), details=True, window=window)
         options.update(self.options)
         found: Any = render_naive(planes, heads, size, z, **options)
         values: dict[str, Tensor] = dict(found[0])

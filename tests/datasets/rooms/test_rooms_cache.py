@@ -12,7 +12,7 @@ ASK = (0, 'train', 2, (48, 64))
 
 
 def same(a, b):
-    pairs = [(getattr(a, k), getattr(b, k)) for k in ('image', 'depth', 'instances')]
+    pairs = [(getattr(a, k), getattr(b, k)) for k in ('image', 'depth', 'instances', 'albedo')]
     pairs += [(a.intrinsics, b.intrinsics), (a.pose, b.pose)]
     assert list(a.gt) == list(b.gt)
     pairs += [(a.gt[k], b.gt[k]) for k in a.gt]

@@ -326,7 +326,7 @@ def _correlations(tokens: Tensor, values: Tensor, window: int, groups: int) -> T
 
 
 def _correlations_by_tap(x: Tensor, v: Tensor, window: int) -> Tensor:
-    """``(B, T * C, T * C, f * f)`` by one product per tap: the batch stays free in a graph."""
+    """``(B, T * C, T * C, f * f)``: a product per tap, so that the batch stays free in a graph."""
     height, width = x.shape[-2:]
     padded = F.pad(x, (window // 2,) * 4)
     flat = v.flatten(2)

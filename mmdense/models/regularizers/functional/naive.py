@@ -56,9 +56,14 @@ def depths_per_ray(z: Tensor, batch: int, rays: int) -> Tensor:
         ) from error
 
 
-def ray_points(size: tuple[int, int], z: Tensor) -> Tensor:
+def ray_points(
+    size: tuple[int, int], z: Tensor, window: tuple[int, int, int, int] | None = None
+) -> Tensor:
     """Points of straight rays, ``(B, R * S, 3)``, of depths ``(B, R, S)``."""
     y, x = torch.meshgrid(*(pixel_centers(n, z.dtype, z.device) for n in size), indexing='ij')
+    if window is not None:
+        top, left, height, width = window
+        x, y = (c[top : top + height, left : left + width] for c in (x, y))
     x, y = (c.reshape(1, -1, 1).expand_as(z) for c in (x, y))
     return torch.stack([x, y, z], dim=-1).flatten(1, 2)
 
@@ -90,6 +95,7 @@ def render_naive(
     aggregation: str = 'sum',
     density: HeadWeights | None = None,
     details: bool = False,
+    window: tuple[int, int, int, int] | None = None,
 ) -> dict[str, Tensor] | tuple[dict[str, Tensor], dict[str, RayDetails]]:
     """Render task vectors with one straight ray per pixel of a grid.
 
@@ -111,6 +117,8 @@ def render_naive(
         density (HeadWeights | None): An MLP whose raw density all tasks share; None: each
             task has its own.
         details (bool): Whether to return weights, opacity and depth too.
+        window (tuple | None): Top, left, height and width of the part of the grid to render;
+            R are its rays. None: all of it.
 
     Returns:
         dict[str, Tensor]: Task name to ``(B, R, C_t)``; with ``details`` also task name to
@@ -121,9 +129,10 @@ def render_naive(
     """
     closure = closure or 'none'
     check_choice('closure', closure, CLOSURES)
-    batch, rays = planes.shape[0], size[0] * size[1]
+    height, width = size if window is None else window[2:]
+    batch, rays = planes.shape[0], height * width
     z = depths_per_ray(z.to(planes.dtype), batch, rays)
-    points = ray_points(size, z)
+    points = ray_points(size, z, window)
     features = sample_triplane(planes, points, padding, layout, aggregation)
     features = features.unflatten(1, (rays, z.shape[-1]))
     outputs, known = {}, {}
