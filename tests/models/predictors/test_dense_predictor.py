@@ -202,7 +202,7 @@ def test_prediction_of_a_padded_picture_is_cut_where_the_picture_was():
     ).eval()
     ramp = torch.arange(24 * 32.0).reshape(1, 1, 24, 32)
     sample = DenseDataSample(metainfo=dict(ori_shape=(16, 24), padding_size=(4, 4, 4, 4)))
-    found = model._finish(model.tasks['depth'], ramp, sample)
+    found = model._finish(ramp, sample, model.tasks['depth'].decode)
     assert torch.equal(found, ramp[..., 4:20, 4:28].clamp(1e-3, 10))
 
 
@@ -218,7 +218,7 @@ def test_maps_are_resized_after_decoding_or_activations_before():
     for resized in ('activations', 'maps'):
         model = make_model(tasks=tasks, test_cfg=dict(resized=resized))
         found[resized] = {
-            key: model._finish(model.tasks[key], pred, sample)[0] for key, pred in preds.items()
+            key: model._finish(pred, sample, model.tasks[key].decode)[0] for key, pred in preds.items()
         }
     # Positions 0.25 and 0.75 between the two pixels.
     at = torch.tensor([0, 0.25, 0.75, 1])
