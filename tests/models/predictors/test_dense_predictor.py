@@ -218,7 +218,8 @@ def test_maps_are_resized_after_decoding_or_activations_before():
     for resized in ('activations', 'maps'):
         model = make_model(tasks=tasks, test_cfg=dict(resized=resized))
         found[resized] = {
-            key: model._finish(pred, sample, model.tasks[key].decode)[0] for key, pred in preds.items()
+            key: model._finish(pred, sample, model.tasks[key].decode)[0]
+            for key, pred in preds.items()
         }
     # Positions 0.25 and 0.75 between the two pixels.
     at = torch.tensor([0, 0.25, 0.75, 1])
