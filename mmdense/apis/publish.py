@@ -36,12 +36,12 @@ def publish(
 ) -> Path:
     """Strip a checkpoint and write it under ``<target>-<first digits of its SHA-256>``.
 
-    Weights of training-only parts, such as regularizers, are left out. With an
-    ``ema_state_dict``, the averaged weights are those that were validated, and are
-    the ones that are kept. The file holds tensors and plain values only: a ``.pth`` loads with
-    ``torch.load(file, weights_only=True)``, a ``.safetensors`` with that library; both with
-    :func:`mmdense.utils.checkpoints.read_checkpoint`, which compares the digest of the
-    weights.
+    Weights of training-only parts, such as regularizers, are left out, and so is
+    ``ema_state_dict``: mmengine's ``EMAHook`` stores the averaged weights, which were validated,
+    as ``state_dict`` and keeps there what training goes on from. The file holds tensors and
+    plain values only: a ``.pth`` loads with ``torch.load(file, weights_only=True)``, a
+    ``.safetensors`` with that library; both with
+    :func:`mmdense.utils.checkpoints.read_checkpoint`, which compares the digest of the weights.
 
     ``meta['mmdense']`` says: ``version``; ``weights_sha256``, a digest of names, types, shapes
     and values that is the same in both formats; ``licence``; ``metrics``, name to ``value``,
@@ -71,7 +71,7 @@ def publish(
     if 'state_dict' not in checkpoint:
         raise ConfigError(f'{source} holds no `state_dict`, so there is nothing to publish.')
     checkpoint = strip_checkpoint(checkpoint)
-    weights = _averaged(checkpoint) or checkpoint['state_dict']
+    weights = checkpoint['state_dict']
     # Copies where tensors share memory: safetensors refuses views of one storage.
     weights = {name: value.detach().clone().contiguous() for name, value in weights.items()}
     trained = plain(checkpoint.get('meta') or {})
@@ -85,18 +85,6 @@ def publish(
     meta = {**(trained if keep_meta else {}), RECORD: record}
     stem = target.removesuffix(FORMATS[form])
     return save_under_digest(dict(state_dict=weights, meta=meta), stem, FORMATS[form])
-
-
-def _averaged(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
-    """Weights of mmengine's ``EMAHook``, under the names of the model."""
-    averaged = checkpoint.get('ema_state_dict')
-    if not averaged:
-        return None
-    return {
-        name.removeprefix('module.'): value
-        for name, value in averaged.items()
-        if name.startswith('module.')
-    }
 
 
 def _measured(source: str, results: str | None, iteration: Any) -> dict[str, Any]:

@@ -3,6 +3,8 @@ import json
 
 import pytest
 import torch
+from mmengine.hooks import EMAHook
+from mmengine.model import ExponentialMovingAverage
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from mmdense.apis.publish import publish
@@ -137,13 +139,20 @@ def test_a_cut_safetensors_file_is_refused(source, tmp_path):
             require_checkpoint(str(path), 'CHECKPOINT')
 
 
-def test_averaged_weights_win(source, tmp_path):
+def test_weights_that_the_ema_hook_saved_are_the_averaged_ones(source, tmp_path):
+    """As ``EMAHook`` writes a checkpoint: it exchanges the two sets of weights."""
+    model = torch.nn.Linear(1, 1, bias=False)
+    hook = EMAHook()
+    hook.ema_model = ExponentialMovingAverage(model)
+    averaged, trained = torch.tensor([[3.0]]), torch.tensor([[5.0]])
+    hook.ema_model.module.weight.data.copy_(averaged)
     checkpoint = torch.load(source)
-    checkpoint['ema_state_dict'] = {'module.w': torch.zeros(2), 'steps': torch.tensor(3)}
+    checkpoint['state_dict'] = {'weight': trained}
+    hook.before_save_checkpoint(None, checkpoint)
+    assert checkpoint['ema_state_dict']['module.weight'] == 5
     torch.save(checkpoint, source)
     kept = torch.load(publish(str(source), str(tmp_path / 'x')))
-    assert list(kept['state_dict']) == ['w']
-    assert not kept['state_dict']['w'].any()
+    assert kept['state_dict'] == {'weight': averaged}
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
