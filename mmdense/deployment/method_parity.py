@@ -34,6 +34,7 @@ METHODS = {
     'InvPT': 'invpt_vit-tiny_1xb8-600_rooms-96x128',
     'triplane regularizer on InvPT': 'invpt-triplane_vit-tiny_1xb8-600_rooms-96x128',
     'triplane regularizer on a multi-task baseline': 'triplane_r18-thin_1xb8-800_rooms-96x128',
+    'DeMT, MT-CP and triplane combined': 'demt-mtcp-triplane_r18-thin_1xb8-600_rooms-96x128',
     'PAD-Net': 'pad-net_r18-thin_1xb8-600_rooms-96x128',
     'PAP-Net': 'pap-net_r18-thin_1xb8-600_rooms-96x128',
     'MTI-Net': 'mti-net_r18-thin_1xb8-600_rooms-96x128',

@@ -75,7 +75,9 @@ def test_every_method_of_the_library_is_compared():
     known = known_configs()
     assert set(METHODS.values()) <= set(known)
     folders = {known[name].parent.name for name in METHODS.values()}
-    assert folders == {path.parent.name for path in (ROOT / 'configs').glob('*/metafile.yml')}
+    published = {path.parent.name for path in (ROOT / 'configs').glob('*/metafile.yml')}
+    # That one brings data, no method.
+    assert folders == published - {'folder'}
 
 
 ROW = dict(
