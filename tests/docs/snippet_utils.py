@@ -24,7 +24,7 @@ for name in python pip bash source git cd mim pytest ruff mypy pre-commit torchr
     eval "$name() { say $name \"\$@\"; }"
 done
 basename() { local name="${1##*/}"; printf '%s' "${name%"${2:-}"}"; }
-cat() { printf 'content of %s' "$1"; }
+cat() { printf 'content-of-%s' "$1"; }
 .() { say source "$@"; }
 PYTHONPATH=
 command_not_found_handle() { say "$@"; }

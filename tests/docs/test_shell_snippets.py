@@ -17,7 +17,18 @@ NO_REQUIREMENT = ('mmdense', 'torch', 'ninja', 'psutil')
 #: Launchers, and what of their arguments comes before the script.
 LAUNCHERS = ('torchrun', 'srun')
 #: Not of this repository, and without files of it among their arguments.
-FOREIGN = ('git', 'cd', 'source', 'ruff', 'mypy', 'pre-commit', 'mim', 'sbatch', 'pytest')
+FOREIGN = (
+    'git',
+    'cd',
+    'source',
+    'tensorboard',
+    'ruff',
+    'mypy',
+    'pre-commit',
+    'mim',
+    'sbatch',
+    'pytest',
+)
 
 
 class ParsedError(Exception):
