@@ -152,8 +152,8 @@ def ratio_table(rows: list[CostRatio]) -> str:
 
 
 def ratio(first: float | None, other: float | None) -> str:
-    """How many times as much the first form needs."""
-    return f'{first / other:.2f}' if first and other else '-'
+    """How many times as much the first form needs; nothing to say beside next to nothing."""
+    return f'{first / other:.2f}' if first and other and other > 1e-6 * first else '-'
 
 
 def core_table(core: Core, rows: list[CoreRow]) -> str:
