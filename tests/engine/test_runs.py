@@ -78,13 +78,16 @@ def test_killed_and_resumed_run_equals_the_uninterrupted_one_bit_for_bit(tmp_pat
             [*train, str(parts)], cwd=ROOT, env=environment(), stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
-        deadline = time.monotonic() + 300
-        while not (parts / 'last_checkpoint').exists():
-            assert process.poll() is None, (tmp_path / 'killed.log').read_text()[-4000:]
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        deadline = time.monotonic() + 900
+        try:
+            while not (parts / 'last_checkpoint').exists():
+                assert process.poll() is None, (tmp_path / 'killed.log').read_text()[-4000:]
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     assert not (parts / 'iter_40.pth').exists()
     run([*train, str(parts), '--resume'])
 
