@@ -145,7 +145,9 @@ def check_config(
     Returns:
         list[ConfigProblem]: What is wrong, in the order of the config. Empty if nothing is.
     """
-    checker = _Checker(str(cfg.get('default_scope') or 'mmengine'))
+    # Whole configs are for mmengine's runner; parts of them are built by mmdense itself.
+    fallback = 'mmengine' if only is None else 'mmdense'
+    checker = _Checker(str(cfg.get('default_scope') or fallback))
     for key, value in cfg.items():
         if only is not None and key not in only:
             continue

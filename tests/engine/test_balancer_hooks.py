@@ -12,7 +12,7 @@ from mmengine.optim.scheduler import PolyLR
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 from balancing_utils import TASKS, batch_of, flat, make_toy
-from test_balancing_runs import run
+from test_balancing_runs import FORKS, run, run_and_kill
 
 from mmdense.engine.hooks import GradientDiagnosticsHook, LoadReportHook, LossBalancerHook
 from mmdense.engine.hooks.balancer_hook import _leave_out, unchanged_statistics
@@ -173,11 +173,12 @@ def test_weights_of_another_run_come_without_the_state_of_its_balancer(tmp_path)
     first = run(tmp_path / 'a', LPS, {})
     assert first.model.balancer.epochs.closed == 6
     report = dict(default_hooks=dict(load_report=dict(type='LoadReportHook')))
-    from_file = dict(load_from=str(tmp_path / 'a/iter_24.pth'), **report)
-    fresh = run(tmp_path / 'b', LPS, {}, stop=1, **from_file)
+    one = dict(type='IterBasedTrainLoop', max_iters=1)
+    from_file = dict(load_from=str(tmp_path / 'a/iter_24.pth'), train_cfg=one, **report)
+    fresh = run(tmp_path / 'b', LPS, {}, **from_file)
     assert fresh.model.balancer.epochs.closed == 0
     assert any(isinstance(hook, LoadReportHook) for hook in fresh.hooks)
-    other = run(tmp_path / 'c', dict(type='UncertaintyWeights'), {}, stop=1, **from_file)
+    other = run(tmp_path / 'c', dict(type='UncertaintyWeights'), {}, **from_file)
     assert other.model.balancer.log_variance.abs().max() < 0.05
 
 
@@ -244,6 +245,7 @@ def test_mistakes_of_the_loss_balancer_hook_are_named():
     assert torch.isclose(total, sum(x.mean() for x in losses['loss_cls']) + 3 * losses['loss_bbox'])
 
 
+@FORKS
 def test_loss_balancer_hook_in_a_run_trains_saves_and_resumes(tmp_path, monkeypatch):
     """Learned weights reach the optimizer although they come after it."""
     import balancing_utils
@@ -267,7 +269,8 @@ def test_loss_balancer_hook_in_a_run_trains_saves_and_resumes(tmp_path, monkeypa
     whole = run(tmp_path / 'a', None, {}, **kwargs).model
     assert isinstance(whole.loss_balancer, UncertaintyWeights)
     assert whole.loss_balancer.log_variance.abs().min() > 1e-4
-    run(tmp_path / 'b', None, {}, stop=15, **kwargs)
+    run_and_kill(tmp_path / 'b', None, {}, kill=15, **kwargs)
+    assert not (tmp_path / 'b/iter_24.pth').exists()
     parts = run(tmp_path / 'b', None, {}, resume=True, **kwargs).model
     assert torch.equal(flat(whole), flat(parts))
     aggregated = run(tmp_path / 'c', None, dict(aggregator=dict(type='UPGrad')), **kwargs).model
@@ -289,10 +292,11 @@ def test_diagnostics_do_not_change_the_training_and_measure_what_they_say(tmp_pa
     assert shown[:4] == b'\x89PNG'
 
 
+@FORKS
 def test_diagnostics_of_a_resumed_run_continue_the_file(tmp_path):
     hooks = [dict(type='GradientDiagnosticsHook', interval=5)]
     run(tmp_path / 'a', None, {}, hooks=hooks)
-    run(tmp_path / 'b', None, {}, hooks=hooks, stop=17)
+    run_and_kill(tmp_path / 'b', None, {}, hooks=hooks, kill=17)
     run(tmp_path / 'b', None, {}, hooks=hooks, resume=True)
     a, b = ((tmp_path / x / 'gradient_diagnostics.json').read_text() for x in 'ab')
     assert a == b

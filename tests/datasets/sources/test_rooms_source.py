@@ -36,7 +36,7 @@ def test_classes_fit_the_layout_and_repeat(layout):
     names = {
         'nyud': NYUD_CLASSES, 'nyud-mt': NYUD_CLASSES, 'nyuv2': CLASSES, 'pascal': PASCAL_CLASSES,
         'cityscapes': CITYSCAPES_CLASSES, 'cityscapes-small': CITYSCAPES_CATEGORIES,
-        'taskonomy': TASKONOMY_CLASSES,
+        'taskonomy': TASKONOMY_CLASSES, 'folder': CLASSES,
     }[layout]  # fmt: skip
     found = np.unique(first['gt']['semseg'])
     assert found.max() < len(names)
