@@ -338,7 +338,7 @@ def test_a_file_that_is_no_manifest_is_refused(tmp_path):
 def test_names_and_mirrors():
     for name in set(NAMES) - {'folder'}:  # that one says itself which tasks it has
         assert named_dataset(name)['tasks']
-    with pytest.raises(DataError, match='docs/datasets.md'):
+    with pytest.raises(DataError, match=r'docs/datasets\.md'):
         named_dataset('folder')
     with pytest.raises(DataError, match="Did you mean 'nyuv2'"):
         named_dataset('nyu2')
