@@ -12,6 +12,7 @@ import torch
 from mmdense.utils import ShapeError, suggest
 from mmdense.utils.lazy import require
 
+from .exporting import ExportError
 from .metadata import INPUT, INSTALL, read_record
 
 Array = np.ndarray
@@ -63,6 +64,7 @@ class ExportedModel:
 
         Raises:
             ShapeError: If the network was not made for that shape.
+            ExportError: If the graph turns out not to take it all the same.
         """
         self._check(images.shape)
         return self._run(np.ascontiguousarray(images, dtype=np.float32))
@@ -98,8 +100,17 @@ def _graph(path: str, providers: Sequence[str], threads: int) -> Any:
     session = runtime.InferenceSession(path, options, providers=list(providers))
     names = [output.name for output in session.get_outputs()]
 
+    errors = require('onnxruntime.capi.onnxruntime_pybind11_state', f'running {path}', INSTALL)
+    refusals = (errors.Fail, errors.InvalidArgument, errors.RuntimeException)
+
     def run(images: Array) -> dict[str, Array]:
-        return dict(zip(names, session.run(names, {INPUT: images})))
+        try:
+            return dict(zip(names, session.run(names, {INPUT: images})))
+        except refusals as error:
+            raise ExportError(
+                f'{path}: onnxruntime cannot run it on images of {images.shape}: {error}. A size '
+                'that was to be left free is fixed inside the graph; export with fewer --dynamic.'
+            ) from error
 
     return run
 

@@ -18,7 +18,7 @@ from mmdense.apis.model_parts import deployed
 from mmdense.deployment import ExportedModel, ExportSettings, read_record, save, to_program
 from mmdense.deployment.exporting import deploy, to_onnx
 from mmdense.deployment.inspection import inspect_file, node_list, summary
-from mmdense.deployment.method_parity import measure, passes
+from mmdense.deployment.method_parity import FREEDOM, measure, passes
 from mmdense.deployment.parity import check_export, disturb, shapes_to_check, worst
 from mmdense.models.regularizers.train_only import is_train_only
 from mmdense.registry import MODELS
@@ -206,7 +206,8 @@ CORES = {
 @needs_onnx
 @pytest.mark.parametrize('name', CORES)
 def test_methods_agree_in_both_formats(name):
-    row = measure(CORES[name])
+    # With a free size tracing takes minutes.
+    row = measure(CORES[name], freedom=FREEDOM[1:])
     assert passes(row), row
 
 
