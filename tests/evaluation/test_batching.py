@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mmengine.registry import DefaultScope
 
 sys.path.insert(0, str(Path(__file__).parent))
 import metrics_worker
@@ -25,7 +26,9 @@ def bits(value):
 
 @pytest.fixture(scope='module')
 def alone():
-    return metrics_worker.evaluate(1)
+    # A fixture of the module runs before that of the test which sets the run of others aside.
+    with DefaultScope.overwrite_default_scope('mmdense'):
+        return metrics_worker.evaluate(1)
 
 
 def test_batch_sizes_give_bit_equal_results(alone):
